@@ -1,0 +1,54 @@
+"""Times as archives write them: ``June 05 2025 at 08:30``, ``June 05 2025``, ``08:30``.
+
+Naive, 24 hours, whole minutes, always English month names. Returned as minutes since 1970-01-01 of the same
+naive clock, because minutes are what is compared.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from functools import lru_cache
+
+MONTH_NAMES = (
+    "January", "February", "March", "April", "May", "June",
+    "July", "August", "September", "October", "November", "December",
+)  # fmt: skip
+MONTH_PATTERN = "(?:" + "|".join(MONTH_NAMES) + ")"
+DATE_PATTERN = rf"{MONTH_PATTERN} \d{{1,2}} \d{{4}}"
+TIMESTAMP_PATTERN = rf"{DATE_PATTERN} at \d\d:\d\d"
+
+_MONTH_NUMBER = {name: number for number, name in enumerate(MONTH_NAMES, start=1)}
+_EPOCH = date(1970, 1, 1).toordinal()
+
+
+@lru_cache(maxsize=4096)
+def parse_date(text: str) -> int | None:
+    """Minutes of the day's midnight; None for a day that does not exist."""
+    month, day, year = text.split(" ")
+    try:
+        return (date(int(year), _MONTH_NUMBER[month], int(day)).toordinal() - _EPOCH) * 1440
+    except ValueError:
+        return None
+
+
+def parse_timestamp(text: str) -> int | None:
+    """Minutes of ``June 05 2025 at 08:30``; None for a day or an hour that does not exist."""
+    midnight = parse_date(text[:-9])
+    minute = parse_clock(text[-5:])
+    return None if midnight is None or minute is None else midnight + minute
+
+
+def parse_clock(text: str) -> int | None:
+    """Minutes since midnight of ``08:30``; None for an hour that does not exist."""
+    hour, minute = int(text[:2]), int(text[3:])
+    return hour * 60 + minute if hour < 24 and minute < 60 else None
+
+
+def as_datetime(minutes: int) -> datetime:
+    """The naive time of these minutes."""
+    return datetime.fromordinal(minutes // 1440 + _EPOCH).replace(hour=minutes % 1440 // 60, minute=minutes % 60)
+
+
+def format_timestamp(at: datetime) -> str:
+    """``June 05 2025 at 08:30``, whatever the locale."""
+    return f"{MONTH_NAMES[at.month - 1]} {at.day:02d} {at.year:04d} at {at.hour:02d}:{at.minute:02d}"

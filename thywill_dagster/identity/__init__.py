@@ -1,0 +1,1 @@
+"""Spellings of names to users. Pure: knows no database, no Dagster."""

@@ -1,0 +1,304 @@
+"""Which database row tells of which archived event, where rows have lost their user.
+
+The rows and events of one prayer form a bipartite graph: a row may belong to an event at most one minute
+away, and a row whose user is known only to an event of that user. Events are explained by rows whose user is
+known first. Then a row's user is decided if
+
+* **only_matching**: in every such largest matching the row has an event of the same person, or
+* **line_order**: the rows and events that can be exchanged with one another are equal in number and none has
+  a way out, so that every assignment gives the same set of relations; then the order of lines in the file is
+  the order of the rows in time.
+
+Everything else is left undecided, with the candidates. Tainted events take part twice, once as if real and
+once as if forged: a row is decided only if both readings agree, so a forged line can prevent a decision but
+never make one.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+TOLERANCE_MINUTES = 1
+"""Row and line come from separate clock reads, which may fall into neighbouring minutes."""
+
+Method = Literal["known", "only_matching", "line_order", "undecided"]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A database row: its minute on the archive clock, its exact time for ordering, its user if known."""
+
+    minute: int
+    time: str
+    person: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """An archived event, as one or two witnesses tell it.
+
+    Attributes:
+        person: who did it.
+        first: its earliest minute.
+        last: its latest minute; differs from ``first`` if the witnesses read the clock in different minutes.
+        file_line: path and line in the prayer file, if it is there.
+        monthly_line: path and line in the monthly file, if it is there.
+        is_tainted: every witness may be forged.
+    """
+
+    person: str
+    first: int
+    last: int
+    file_line: tuple[str, int] | None
+    monthly_line: tuple[str, int] | None
+    is_tainted: bool = False
+
+    @property
+    def evidence(self) -> tuple[str, ...]:
+        """``path:line`` of each witness."""
+        return tuple(f"{path}:{line}" for path, line in filter(None, (self.file_line, self.monthly_line)))
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """What matching says about one row.
+
+    Attributes:
+        method: how it was decided; ``known`` for rows that had a user.
+        person: the row's user, None if undecided.
+        facts: indexes of the event (or, if several are interchangeable, the events) that decide.
+        candidates: persons that could be meant, in order; empty if no event is near.
+    """
+
+    method: Method
+    person: str | None
+    facts: tuple[int, ...]
+    candidates: tuple[str, ...]
+
+
+def match_rows(
+    rows: Sequence[Row],
+    facts: Sequence[Fact],
+    is_same: Callable[[str, str], bool] = lambda row_person, fact_person: row_person == fact_person,
+) -> list[Match]:
+    """Matches the rows of one prayer to its events of one kind.
+
+    Args:
+        rows: in any order.
+        facts: in any order.
+        is_same: whether a row of this user may belong to an event of that person.
+
+    Returns:
+        One match per row, in the order of ``rows``.
+    """
+    every = _Graph(rows, list(range(len(facts))), facts, is_same).decide()
+    if not any(fact.is_tainted for fact in facts):
+        return every
+    genuine = [index for index, fact in enumerate(facts) if not fact.is_tainted]
+    without = _Graph(rows, genuine, facts, is_same).decide()
+    return [_agree(a, b) for a, b in zip(every, without, strict=True)]
+
+
+def _agree(every: Match, without: Match) -> Match:
+    if every.method == "known" or (every.person is not None and every.person == without.person):
+        return without
+    return Match("undecided", None, (), every.candidates)
+
+
+class _Graph:
+    def __init__(
+        self,
+        rows: Sequence[Row],
+        indexes: Sequence[int],
+        facts: Sequence[Fact],
+        is_same: Callable[[str, str], bool],
+    ) -> None:
+        self.rows = rows
+        self.facts = facts
+        self.neighbours: list[list[int]] = []
+        by_first = sorted(indexes, key=lambda i: (facts[i].first, facts[i].last, i))
+        firsts = [facts[i].first for i in by_first]
+        longest = max((facts[i].last - facts[i].first for i in indexes), default=0)
+        for row in rows:
+            low = bisect_left(firsts, row.minute - TOLERANCE_MINUTES - longest)
+            high = bisect_right(firsts, row.minute + TOLERANCE_MINUTES)
+            near = [i for i in by_first[low:high] if facts[i].last + TOLERANCE_MINUTES >= row.minute]
+            person = row.person
+            if person is not None:
+                near = [i for i in near if is_same(person, facts[i].person)]
+            self.neighbours.append(near)
+        self.fact_of: dict[int, int] = {}
+        self.row_of: dict[int, int] = {}
+
+    def decide(self) -> list[Match]:
+        self._match()
+        loose = self._rows_that_may_lose_their_fact()
+        freeable = self._facts_that_may_be_free()
+        component = self._components()
+        members: dict[int, list[int]] = {}
+        for row in self.fact_of:
+            members.setdefault(component[row], []).append(row)
+        ordered = {
+            number: self._order(group)
+            for number, group in members.items()
+            if len(group) > 1
+            and not loose.intersection(group)
+            and not freeable.intersection(self.fact_of[row] for row in group)
+        }
+        return [self._judge(row, loose, freeable, component, ordered) for row in range(len(self.rows))]
+
+    def _match(self) -> None:
+        """A largest matching that covers as many rows with a known user as possible.
+
+        Augmenting never uncovers a covered row, so taking the known rows first is enough.
+        """
+        order = sorted(range(len(self.rows)), key=lambda r: (self.rows[r].person is None, self.rows[r].time))
+        for start in order:
+            came_from: dict[int, int] = {}
+            queue = deque([start])
+            while queue:
+                row = queue.popleft()
+                free = next((f for f in self.neighbours[row] if f not in self.row_of), None)
+                if free is not None:
+                    self._flip(free, row, came_from, start)
+                    break
+                for fact in self.neighbours[row]:
+                    if fact not in came_from:
+                        came_from[fact] = row
+                        queue.append(self.row_of[fact])
+
+    def _flip(self, free: int, row: int, came_from: dict[int, int], start: int) -> None:
+        while True:
+            previous = self.fact_of.get(row)
+            self.fact_of[row], self.row_of[free] = free, row
+            if row == start or previous is None:
+                return
+            free, row = previous, came_from[previous]
+
+    def _rows_that_may_lose_their_fact(self) -> set[int]:
+        """Rows without a known user that some largest matching leaves without an event."""
+        loose = {r for r, row in enumerate(self.rows) if row.person is None and r not in self.fact_of}
+        queue = deque(loose)
+        while queue:
+            for fact in self.neighbours[queue.popleft()]:
+                other = self.row_of.get(fact)
+                if other is not None and other not in loose:
+                    loose.add(other)
+                    queue.append(other)
+        return loose
+
+    def _facts_that_may_be_free(self) -> set[int]:
+        """Events that some largest matching leaves without a row."""
+        rows_near: dict[int, list[int]] = {}
+        for row, near in enumerate(self.neighbours):
+            for fact in near:
+                rows_near.setdefault(fact, []).append(row)
+        freeable = {fact for fact in rows_near if fact not in self.row_of}
+        queue = deque(freeable)
+        while queue:
+            for row in rows_near[queue.popleft()]:
+                fact = self.fact_of.get(row)
+                if fact is not None and fact not in freeable:
+                    freeable.add(fact)
+                    queue.append(fact)
+        return freeable
+
+    def _components(self) -> dict[int, int]:
+        """Matched rows to the number of their strongly connected component.
+
+        Two rows are in one component if they can exchange their events in a circle. Tarjan's algorithm
+        without recursion, because one prayer may have thousands of marks.
+        """
+        number: dict[int, int] = {}
+        low: dict[int, int] = {}
+        component: dict[int, int] = {}
+        stack: list[int] = []
+        for root in self.fact_of:
+            if root in number:
+                continue
+            number[root] = low[root] = len(number)
+            stack.append(root)
+            work = [(root, iter(self.neighbours[root]))]
+            while work:
+                row, successors = work[-1]
+                advanced = False
+                for fact in successors:
+                    other = self.row_of.get(fact)
+                    if other is None or other == row:
+                        continue
+                    if other not in number:
+                        number[other] = low[other] = len(number)
+                        stack.append(other)
+                        work.append((other, iter(self.neighbours[other])))
+                        advanced = True
+                        break
+                    if other not in component:
+                        low[row] = min(low[row], number[other])
+                if advanced:
+                    continue
+                work.pop()
+                if work:
+                    parent = work[-1][0]
+                    low[parent] = min(low[parent], low[row])
+                if low[row] == number[row]:
+                    while True:
+                        member = stack.pop()
+                        component[member] = row
+                        if member == row:
+                            break
+        return component
+
+    def _order(self, group: Sequence[int]) -> dict[int, int] | None:
+        """Row to event by time and line order; None if the orders contradict or leave it open."""
+        rows = sorted(group, key=lambda r: self.rows[r].time)
+        facts = [self.fact_of[row] for row in group]
+        orders = []
+        for witness in ("file_line", "monthly_line"):
+            places = {fact: getattr(self.facts[fact], witness) for fact in facts}
+            if all(places.values()) and (witness == "monthly_line" or len({p[0] for p in places.values()}) == 1):
+                orders.append(sorted(facts, key=lambda fact: places[fact]))
+        if not orders:
+            return None
+        persons = [[self.facts[fact].person for fact in order] for order in orders]
+        if any(other != persons[0] for other in persons):
+            return None
+        pairs = dict(zip(rows, orders[0], strict=True))
+        if any(fact not in self.neighbours[row] for row, fact in pairs.items()):
+            return None
+        for earlier, later in zip(rows, rows[1:], strict=False):
+            is_tie = self.rows[earlier].time == self.rows[later].time
+            if is_tie and self.facts[pairs[earlier]].person != self.facts[pairs[later]].person:
+                return None
+        return pairs
+
+    def _judge(
+        self,
+        row: int,
+        loose: set[int],
+        freeable: set[int],
+        component: dict[int, int],
+        ordered: dict[int, dict[int, int] | None],
+    ) -> Match:
+        known = self.rows[row].person
+        fact = self.fact_of.get(row)
+        if known is not None:
+            return Match("known", known, () if fact is None else (fact,), ())
+        near = tuple(sorted({self.facts[f].person for f in self.neighbours[row]}))
+        if fact is None or row in loose:
+            return Match("undecided", None, (), near)
+        possible = [
+            f
+            for f in self.neighbours[row]
+            if f == fact or f in freeable or component.get(self.row_of.get(f, -1)) == component[row]
+        ]
+        persons = sorted({self.facts[f].person for f in possible})
+        if len(persons) == 1:
+            return Match("only_matching", persons[0], tuple(possible), near)
+        order = ordered.get(component[row])
+        if order is not None:
+            return Match("line_order", self.facts[order[row]].person, (order[row],), near)
+        return Match("undecided", None, (), tuple(persons))

@@ -1,0 +1,120 @@
+"""Stored archive paths: what a path points to, and what it should be.
+
+A stored path is relative to the application's working directory or absolute. It is right if it resolves to a
+file inside the archive root that is about that record. A new path is written in the style of the healthy ones.
+"""
+
+from __future__ import annotations
+
+import os.path
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+TEMPORARY_MARK = "/complete_site_archive/"
+"""The folder an imported ZIP is unpacked into; what follows is the path inside the archive root."""
+PLACEHOLDER_PREFIX = "disabled_archive_for_"
+_TEMPORARY = re.compile(r"/(?:tmp|var/folders)/.*" + TEMPORARY_MARK)
+
+
+@dataclass(frozen=True, slots=True)
+class ArchivePaths:
+    """Resolves stored paths against one archive tree without touching the disk again.
+
+    Attributes:
+        root: the archive root, links resolved.
+        app_dir: what relative paths are relative to, links resolved.
+        aliases: other absolute spellings of the root: the given one, and links in ``app_dir`` that lead to it.
+        files: the files of the inventory, relative to the root.
+    """
+
+    root: str
+    app_dir: str
+    aliases: tuple[str, ...]
+    files: frozenset[str]
+
+    @classmethod
+    def build(cls, root: Path, app_dir: Path, files: Iterable[str]) -> ArchivePaths:
+        """Looks once for links in the application's directory that lead to the root."""
+        real_root = os.path.realpath(root)
+        aliases = [os.path.normpath(root)]
+        real_app = os.path.realpath(app_dir)
+        try:
+            entries = sorted(os.scandir(real_app), key=lambda entry: entry.name)
+        except OSError:
+            entries = []
+        for entry in entries:
+            if entry.is_symlink() and os.path.realpath(entry.path) == real_root:
+                aliases.append(entry.path)
+        return cls(real_root, real_app, tuple(dict.fromkeys(aliases)), frozenset(files))
+
+    def locate(self, stored: str) -> str | None:
+        """Path relative to the root; None if it leads out of the root."""
+        absolute = os.path.normpath(os.path.join(self.app_dir, stored))
+        for root in (self.root, *self.aliases):
+            if absolute.startswith(root + os.sep):
+                return absolute[len(root) + 1 :]
+        return None
+
+    def style_of(self, stored: str) -> str | None:
+        """What stands before the relative path in a stored path that resolves; None if it does not."""
+        relative = self.locate(stored)
+        if relative is None or relative not in self.files or not stored.endswith("/" + relative):
+            return None
+        return stored[: -len(relative)]
+
+    def default_style(self) -> str:
+        """For a database without a single healthy path: relative if the root lies below ``app_dir``."""
+        for root in (*self.aliases[1:], self.root):
+            if root.startswith(self.app_dir + os.sep):
+                return root[len(self.app_dir) + 1 :] + "/"
+        return self.root + "/"
+
+
+def common_style(paths: ArchivePaths, stored: Iterable[str | None]) -> str:
+    """The prefix that most healthy paths have."""
+    counts = Counter(style for path in stored if path and (style := paths.style_of(path)) is not None)
+    if not counts:
+        return paths.default_style()
+    return min(counts, key=lambda style: (-counts[style], style))
+
+
+def classify_path(
+    stored: str | None, wanted: frozenset[str], owner_known: bool, paths: ArchivePaths
+) -> str | None:
+    """Kind of finding that a stored path is; None if it is right.
+
+    Args:
+        stored: the cell.
+        wanted: files that are about the record, relative to the root.
+        owner_known: whether the archives know the record at all; if not, an existing file is believed.
+        paths: the archive tree.
+    """
+    if not stored:
+        return "path_missing"
+    if stored.startswith(PLACEHOLDER_PREFIX):
+        return "path_placeholder"
+    relative = paths.locate(stored)
+    if relative is None:
+        return "path_temporary" if _TEMPORARY.match(stored) else "path_outside_archives"
+    if relative not in paths.files:
+        return "path_not_found"
+    return "path_of_another_record" if owner_known and relative not in wanted else None
+
+
+def suffix_of_temporary(stored: str | None) -> str | None:
+    """The path inside the archive that a temporary path was a copy of."""
+    if not stored or not _TEMPORARY.match(stored):
+        return None
+    return stored.split(TEMPORARY_MARK, 1)[1]
+
+
+def files_by_prayer(prayer_ids: Sequence[str], files: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
+    """Prayer id to the files whose header has it, in order of path."""
+    found: dict[str, list[str]] = {}
+    for prayer_id, path in zip(prayer_ids, files, strict=True):
+        if prayer_id:
+            found.setdefault(prayer_id, []).append(path)
+    return {prayer_id: tuple(sorted(listed)) for prayer_id, listed in found.items()}

@@ -1,0 +1,192 @@
+"""Who joined when, and on whose invitation: registration lines and token rows to one answer per user.
+
+Witnesses, best first: the monthly activity file, which no repair tool ever wrote; the registration file, in
+which the application's heal tool wrote ``joined directly`` at the time of healing for everybody it thought
+unregistered; the row of the invite token. An invitation beats such a ``directly``; two different inviters are
+a contradiction, and nothing is decided.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from thywill_dagster.identity.normalise import lookup_key
+from thywill_dagster.integrity.relations import SYSTEM
+from thywill_dagster.integrity.witnesses import minutes_of
+
+NEAR_MINUTES = 1
+SAME_DAY_MINUTES = 15 * 60
+"""A registration time and the user's ``created_at`` may be on clocks as far apart as any two zones."""
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrationLine:
+    """One line: its minute, the name as written, the inviter ("" for directly), where it stands."""
+
+    minute: int
+    name: str
+    inviter: str
+    source: str
+    evidence: str
+    is_ambiguous: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """How a user came.
+
+    Attributes:
+        inviter: person who invited, "" for a direct registration, None if nothing says so.
+        is_root: the best evidence is a direct registration or a token of the system.
+        evidence: what says so.
+        reason: why ``inviter`` is None although there is evidence.
+        minute: of the registration, None without a line.
+        name: the spelling in the registration line, "" without a line.
+        path: the registration file that has the line, "" if none has.
+    """
+
+    inviter: str | None
+    is_root: bool
+    evidence: tuple[str, ...]
+    reason: str
+    minute: int | None
+    name: str
+    path: str
+
+
+class RegistrationBook:
+    """All registration lines by lookup key, and all invite tokens."""
+
+    def __init__(
+        self, registrations: pd.DataFrame, tokens: pd.DataFrame, person_of: Callable[[str], str]
+    ) -> None:
+        """Indexes lines and tokens; tainted lines are left out."""
+        self._person_of = person_of
+        self._lines: dict[str, list[RegistrationLine]] = {}
+        for minute, name, inviter, source, path, line, is_tainted, is_ambiguous in zip(
+            minutes_of(registrations["at"]),
+            registrations["name"],
+            registrations["inviter"],
+            registrations["source"],
+            registrations["path"],
+            registrations["line"],
+            registrations["is_tainted"],
+            registrations["is_ambiguous"],
+            strict=True,
+        ):
+            if not is_tainted:
+                self._lines.setdefault(lookup_key(name), []).append(
+                    RegistrationLine(minute, name, inviter, source, f"{path}:{line}", is_ambiguous)
+                )
+        for lines in self._lines.values():
+            lines.sort(key=lambda line: (line.minute, line.source, line.evidence))
+        self._creator_of_token: dict[str, str] = {}
+        self._tokens_used_by: dict[str, list[str]] = {}
+        for token, creator, used_by in zip(
+            tokens["token"], tokens["created_by_user"], tokens["used_by_user_id"], strict=True
+        ):
+            self._creator_of_token[token] = creator or ""
+            if used_by:
+                self._tokens_used_by.setdefault(used_by, []).append(token)
+
+    def keys(self) -> Sequence[str]:
+        """Lookup keys of all registered names, sorted."""
+        return sorted(key for key in self._lines if key)
+
+    def lines_of(self, key: str) -> Sequence[RegistrationLine]:
+        """The lines of a name, in order of time."""
+        return self._lines.get(key, ())
+
+    def registrations_of(self, key: str) -> list[int]:
+        """Minutes at which the name was registered; the two witnesses of one registration count once."""
+        minutes: list[int] = []
+        for line in self.lines_of(key):
+            if not minutes or line.minute - minutes[-1] > NEAR_MINUTES:
+                minutes.append(line.minute)
+        return minutes
+
+    def token_of(self, user_id: str) -> str | None:
+        """The invite token that a user row used, if exactly one says so."""
+        tokens = self._tokens_used_by.get(user_id, [])
+        return tokens[0] if len(tokens) == 1 else None
+
+    def origin_of(
+        self, key: str, user_id: str = "", token: str | None = None, created_minute: int | None = None
+    ) -> Origin:
+        """How the user came, by all witnesses.
+
+        Args:
+            key: lookup key of the display name.
+            user_id: the user's id, to find the token that was used by it.
+            token: the token that the user row names.
+            created_minute: of the user row; chooses between several registrations of the name.
+        """
+        lines = self._lines_of_registration(key, created_minute)
+        invitations = [line for line in lines if line.inviter]
+        # A line that can be split in several ways says that there was an invitation, not by whom.
+        clear = [line for line in invitations if not line.is_ambiguous]
+        inviters = {self._person_of(line.inviter) for line in clear}
+        creator = self._token_creator(user_id, token)
+        evidence = [line.evidence for line in (clear or invitations or lines)]
+        if creator is not None and (creator != SYSTEM or not inviters):
+            evidence.append(f"database:invitetoken of user/{user_id}")
+        best = min(lines, key=lambda line: (line.source != "monthly_activity", line.minute), default=None)
+        first = lines[0] if lines else None
+        minute = first.minute if first else None
+        name = first.name if first else ""
+        path = next((line.evidence.rpartition(":")[0] for line in lines if line.source == "users_file"), "")
+
+        def answer(inviter: str | None, is_root: bool = False, reason: str = "") -> Origin:
+            return Origin(inviter, is_root, tuple(evidence), reason, minute, name, path)
+
+        if creator is not None and creator != SYSTEM and not inviters:
+            if best is None or best.inviter or not self._is_original(best, created_minute):
+                return answer(creator)
+            return answer(None, False, "the line says directly, the invite token names an inviter")
+        if len(inviters) > 1:
+            return answer(None, False, "the witnesses name different inviters")
+        if inviters:
+            (inviter,) = inviters
+            if creator is not None and creator not in (SYSTEM, inviter):
+                return answer(None, False, "the line and the invite token name different inviters")
+            if best is not None and best.source == "monthly_activity" and not best.inviter and not best.is_ambiguous:
+                return answer(None, False, "the monthly file says directly, the registration file an invitation")
+            return answer(inviter)
+        if invitations:
+            return answer(None, False, "the line can be split into name and inviter in several ways")
+        if creator == SYSTEM:
+            return answer("", True)
+        if best is not None and self._is_original(best, created_minute):
+            return answer("", True)
+        return answer(None, False, "" if not lines else "only a line that was written when archives were healed")
+
+    def _lines_of_registration(self, key: str, created_minute: int | None) -> list[RegistrationLine]:
+        """The lines of one registration: the one at ``created_minute``, otherwise the first."""
+        lines = self._lines.get(key, [])
+        if created_minute is not None:
+            for tolerance in (NEAR_MINUTES, SAME_DAY_MINUTES):
+                near = [line for line in lines if abs(line.minute - created_minute) <= tolerance]
+                if near:
+                    return near
+        invited = [line for line in lines if line.inviter]
+        if not lines:
+            return []
+        start = (invited or lines)[0].minute
+        return [line for line in lines if abs(line.minute - start) <= NEAR_MINUTES]
+
+    def _token_creator(self, user_id: str, token: str | None) -> str | None:
+        tokens = {token} if token in self._creator_of_token else set(self._tokens_used_by.get(user_id, []))
+        creators = {self._creator_of_token[t] for t in tokens if t}
+        if len(creators) != 1:
+            return None
+        return next(iter(creators)) or None
+
+    def _is_original(self, line: RegistrationLine, created_minute: int | None) -> bool:
+        """Whether a ``directly`` was written at registration, not when archives were healed."""
+        if line.source == "monthly_activity" or created_minute is None:
+            return True
+        return abs(line.minute - created_minute) <= SAME_DAY_MINUTES
+

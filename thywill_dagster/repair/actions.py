@@ -1,0 +1,145 @@
+"""The value types of a repair plan: what one change is, and what a plan is.
+
+A plan is a list of actions, each of which changes one cell or inserts one row, with the evidence that
+proves it. It is content-addressed: ``plan_id`` is the SHA-256 over the actions, the schema, the decisions
+and the rules version, so that the id that a person reviewed is the plan that is applied.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+RULES_VERSION = "1"
+"""Raised whenever a rule decides differently, so that a plan made under older rules is refused."""
+
+ActionName = Literal[
+    "restore_user",
+    "insert_user",
+    "set_inviter",
+    "repoint_reference",
+    "set_archive_path",
+    "create_index",
+    "insert_row",
+    "merge_users",
+    "append_archive_line",
+    "create_archive_file",
+]
+ACTION_NAMES: tuple[str, ...] = ActionName.__args__  # type: ignore[attr-defined]
+
+Risk = Literal["low", "medium", "high"]
+RISK_ORDER: Mapping[str, int] = {"low": 0, "medium": 1, "high": 2}
+
+Status = Literal["ready", "needs_review"]
+
+CellValue = str | int | float | None
+"""A cell as the driver gives it: SQLite keeps datetimes as text, so do we."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Action:
+    """One proposed change.
+
+    Attributes:
+        action: what is done; the closed vocabulary of :data:`ACTION_NAMES`.
+        table: table of the application's database.
+        primary_key: value of the table's single-column primary key.
+        column: the column that changes, or None when a whole row is inserted.
+        before: the cell now, None for NULL and for inserted rows. The guard of the write.
+        after: the cell afterwards, or for an inserted row its columns.
+        rule: name of the rule that decided; ``docs/rules.md`` lists them.
+        risk: ``low``, ``medium`` or ``high``.
+        evidence: what proves it: ``path:line`` in the archives (path relative to the archive root), or
+            ``database:table/primary key`` for another row of the database.
+        status: ``ready`` may be applied, ``needs_review`` never is.
+        reason: why a person must look, empty when ready.
+        depends_on: ids of the actions that must have been applied before.
+        unproven_columns: columns of an inserted row that no evidence gives and that get the schema's default.
+    """
+
+    action: ActionName
+    table: str
+    primary_key: str
+    column: str | None
+    before: CellValue
+    after: CellValue | Mapping[str, CellValue]
+    rule: str
+    risk: Risk
+    evidence: tuple[str, ...]
+    status: Status = "ready"
+    reason: str = ""
+    depends_on: tuple[str, ...] = ()
+    unproven_columns: tuple[str, ...] = ()
+
+    @property
+    def action_id(self) -> str:
+        """16 hex digits, stable for the same action on the same cell or row."""
+        name = json.dumps([self.action, self.table, self.primary_key, self.column], ensure_ascii=False)
+        return hashlib.sha256(name.encode()).hexdigest()[:16]
+
+    @property
+    def inserts_row(self) -> bool:
+        """Whether the action inserts a row rather than changing a cell."""
+        return self.column is None and isinstance(self.after, Mapping)
+
+    def to_json(self) -> dict[str, Any]:
+        """As one JSON object, ``action_id`` included, keys in a fixed order."""
+        content = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        content["evidence"] = list(self.evidence)
+        content["depends_on"] = list(self.depends_on)
+        content["unproven_columns"] = list(self.unproven_columns)
+        if isinstance(self.after, Mapping):
+            content["after"] = dict(self.after)
+        return {"action_id": self.action_id, **content}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Action:
+        """The inverse of :meth:`to_json`."""
+        known = {f.name: content[f.name] for f in dataclasses.fields(cls)}
+        for name in ("evidence", "depends_on", "unproven_columns"):
+            known[name] = tuple(known[name])
+        return cls(**known)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Actions in the order in which they are applied: parents before children.
+
+    Attributes:
+        actions: sorted; every ``depends_on`` names an earlier action of the plan.
+        schema_fingerprint: of the database that was looked at; apply refuses any other.
+        decisions_fingerprint: of the operator's decisions file, empty without one.
+        rules_version: :data:`RULES_VERSION` when it was made.
+        provenance: fingerprints of the inputs, times, command; not part of the id.
+    """
+
+    actions: tuple[Action, ...]
+    schema_fingerprint: str
+    decisions_fingerprint: str = ""
+    rules_version: str = RULES_VERSION
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def plan_id(self) -> str:
+        """64 hex digits: SHA-256 over everything that decides what an apply would do."""
+        digest = hashlib.sha256()
+        header = [self.schema_fingerprint, self.decisions_fingerprint, self.rules_version]
+        digest.update(json.dumps(header).encode())
+        for line in action_lines(self.actions):
+            digest.update(line.encode())
+        return digest.hexdigest()
+
+    @property
+    def ready(self) -> tuple[Action, ...]:
+        """The actions that an apply would carry out."""
+        return tuple(action for action in self.actions if action.status == "ready")
+
+
+def action_lines(actions: Iterable[Action]) -> Iterable[str]:
+    """Each action as one JSON line, the same bytes on every machine."""
+    for action in actions:
+        yield json.dumps(action.to_json(), ensure_ascii=False, sort_keys=True) + "\n"

@@ -1,0 +1,57 @@
+"""What became of each action: the value types that apply and undo return."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+OutcomeName = Literal["would_apply", "applied", "skipped", "needs_review", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class ActionOutcome:
+    """What became of one action.
+
+    Attributes:
+        action_id: the action.
+        action: its name.
+        outcome: ``would_apply`` only in a dry run, ``applied`` only in an execute.
+        reason: why it was skipped or failed: the row changed since, its dependency was cut, ...
+    """
+
+    action_id: str
+    action: str
+    outcome: OutcomeName
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApplyReport:
+    """What an apply did, or in a dry run would do.
+
+    Attributes:
+        run_id: the journal's run; what ``undo`` takes. Empty in a dry run.
+        plan_id: the plan that was applied.
+        outcomes: one for each action of the plan, in plan order.
+        backup: path of the verified backup, empty in a dry run or when nothing was to be written.
+        batches: number of committed transactions.
+        lock_retries: how often another writer was waited for.
+        problem: why the run ended before its end, empty when it did not; what it had not reached is failed.
+    """
+
+    run_id: str
+    plan_id: str
+    outcomes: tuple[ActionOutcome, ...]
+    backup: str = ""
+    batches: int = 0
+    lock_retries: int = 0
+    problem: str = ""
+
+    def counts(self) -> Mapping[str, Mapping[str, int]]:
+        """Action name to outcome name to number of actions."""
+        table: dict[str, Counter[str]] = {}
+        for outcome in self.outcomes:
+            table.setdefault(outcome.action, Counter())[outcome.outcome] += 1
+        return {name: dict(counts) for name, counts in sorted(table.items())}

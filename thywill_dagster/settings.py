@@ -1,0 +1,96 @@
+"""Where a site is and how it is looked at; the only module that reads the environment.
+
+Values come from the command line or the Dagster resource; what they leave out comes from the environment
+variables of the application, so that the tool looks where the application writes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+DATABASE_VARIABLES = ("THYWILL_DATABASE_URL", "DATABASE_PATH")
+ARCHIVES_VARIABLE = "TEXT_ARCHIVE_BASE_DIR"
+APP_DIR_VARIABLE = "THYWILL_APP_DIR"
+DATA_DIR_VARIABLE = "THYWILL_DATA_DIR"
+TIMEZONE_VARIABLE = "THYWILL_ARCHIVE_TIMEZONE"
+DECISIONS_VARIABLE = "THYWILL_DECISIONS"
+
+DEFAULT_DATABASE = "thywill.db"
+DEFAULT_ARCHIVES = "./text_archives"
+"""Both are the application's own defaults, relative to its working directory."""
+
+DEFAULT_SETTLE_MINUTES = 10
+"""The application writes the file before the row commits: younger lines and rows are not judged yet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteSettings:
+    """One site and how to look at it.
+
+    Attributes:
+        database: SQLAlchemy URL, or the path of a SQLite file.
+        archives: root of the archive tree.
+        app_dir: the directory that stored relative paths are relative to.
+        data_dir: where plans, backups, reports and snapshots are kept; created with mode 0700.
+        archive_timezone: IANA zone of the archive clock; None means inferred from the data.
+        decisions: the operator's decisions file, if any.
+        settle_minutes: rows and lines younger than this are counted as unsettled, nothing else.
+    """
+
+    database: str
+    archives: Path
+    app_dir: Path
+    data_dir: Path
+    archive_timezone: str | None = None
+    decisions: Path | None = None
+    settle_minutes: int = DEFAULT_SETTLE_MINUTES
+
+    @classmethod
+    def resolve(
+        cls,
+        *,
+        database: str | None = None,
+        archives: str | Path | None = None,
+        app_dir: str | Path | None = None,
+        data_dir: str | Path | None = None,
+        archive_timezone: str | None = None,
+        decisions: str | Path | None = None,
+        settle_minutes: int | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> SiteSettings:
+        """Settings from what was given, then the environment, then the application's defaults."""
+        env = os.environ if environment is None else environment
+        database = database or next((env[v] for v in DATABASE_VARIABLES if env.get(v)), DEFAULT_DATABASE)
+        archives = Path(archives or env.get(ARCHIVES_VARIABLE) or DEFAULT_ARCHIVES)
+        decisions = decisions or env.get(DECISIONS_VARIABLE)
+        if app_dir := app_dir or env.get(APP_DIR_VARIABLE):
+            app_dir = Path(app_dir)
+        else:
+            app_dir = Path(sqlite_path(database) or ".").absolute().parent if sqlite_path(database) else Path()
+        return cls(
+            database=database,
+            archives=archives.absolute(),
+            app_dir=app_dir.absolute(),
+            data_dir=Path(data_dir or env.get(DATA_DIR_VARIABLE) or _default_data_dir(env)).absolute(),
+            archive_timezone=archive_timezone or env.get(TIMEZONE_VARIABLE) or None,
+            decisions=Path(decisions).absolute() if decisions else None,
+            settle_minutes=DEFAULT_SETTLE_MINUTES if settle_minutes is None else settle_minutes,
+        )
+
+
+def sqlite_path(database: str) -> Path | None:
+    """The file behind a database path or SQLite URL; None for other databases."""
+    if "://" not in database:
+        return Path(database)
+    scheme, _, rest = database.partition("://")
+    if scheme.split("+")[0] != "sqlite":
+        return None
+    return Path(rest[1:]) if rest.startswith("/") else Path(rest)
+
+
+def _default_data_dir(env: Mapping[str, str]) -> Path:
+    base = env.get("XDG_DATA_HOME") or Path(env.get("HOME") or Path.home()) / ".local" / "share"
+    return Path(base) / "thywill_dagster"

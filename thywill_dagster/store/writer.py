@@ -1,0 +1,207 @@
+"""Short write transactions in a database that somebody else is using.
+
+The application wins: we wait briefly for its lock, give ours back soon, and step aside at regular times.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sqlite3
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import TypeVar
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
+
+from thywill_dagster.errors import RefusedError
+from thywill_dagster.store.engine import (
+    database_file,
+    driver_connection,
+    driver_error,
+    is_busy,
+    make_engine,
+    reading,
+)
+from thywill_dagster.store.journal import create_journal
+from thywill_dagster.store.writer_lock import refuse_if_held, release_lock, take_lock
+
+WAIT_SECONDS = 10.0
+"""How long a transaction is tried again while others hold the lock, before the run stops."""
+
+FIRST_PAUSE_SECONDS = 0.02
+LONGEST_PAUSE_SECONDS = 1.0
+
+HOLD_SECONDS = 1.5
+STEP_ASIDE_SECONDS = 0.12
+"""After so much lock time all others get this long. A waiting SQLite connection looks every 100 ms, and locks
+have no queue: only a gap longer than that lets every waiting writer in for certain, and three of them come
+before the 5 s after which Python's driver gives up."""
+
+T = TypeVar("T")
+
+
+def require_writable(database: str) -> None:
+    """Makes sure, before any work, that the database can be written by this user and that no run is writing.
+
+    Raises:
+        RefusedError: the file or its directory is read-only, or another run of ours is writing.
+        CouldNotLookError: the database is missing, unsupported or unreadable.
+    """
+    path = database_file(database)
+    for needed in (path, path.parent):
+        # The directory as well: SQLite keeps the rollback journal or the WAL beside the file.
+        if not os.access(needed, os.W_OK):
+            raise RefusedError(f"{needed} may not be written by this user; run as the application's user")
+    with reading(make_engine(database, read_only=True)) as connection:
+        refuse_if_held(connection, time.time())
+
+
+def new_run_id(now: datetime) -> str:
+    """An id for a run: sorts by time and is never given twice."""
+    return f"{now.astimezone(UTC).strftime('%Y%m%dT%H%M%S')}-{secrets.token_hex(4)}"
+
+
+class LockedOutError(RefusedError):
+    """The database stayed locked by others for longer than we wait."""
+
+
+class Writer:
+    """Write transactions of one run on one connection.
+
+    Attributes:
+        batches: number of committed transactions.
+        lock_retries: how often a transaction was put off because another connection held the lock.
+        began: when the present transaction got the lock, by the monotonic clock.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        run_id: str,
+        on_point: Callable[[str], None],
+        is_private: bool = False,
+        wait_seconds: float = WAIT_SECONDS,
+    ) -> None:
+        """A writer; use it as a context manager, which gives the run's lock back at the end.
+
+        Args:
+            engine: of the database, able to write.
+            run_id: on whose behalf; the holder of the lock.
+            on_point: told where the transaction is, so that a test can interfere.
+            is_private: nobody else uses the database (a rehearsal), so no lock is taken, nothing is synced
+                to the disk and nobody is stepped aside for.
+            wait_seconds: bound of the waiting for others, for each transaction.
+        """
+        self.batches = 0
+        self.lock_retries = 0
+        self.began = 0.0
+        self._engine = engine
+        self._run_id = run_id
+        self._on_point = on_point
+        self._is_private = is_private
+        self._wait_seconds = wait_seconds
+        self._held = 0.0
+        self._has_lock = False
+
+    def __enter__(self) -> Writer:
+        """Opens the connection."""
+        self._connection = self._engine.connect()
+        driver = driver_connection(self._connection)
+        if self._is_private:
+            driver.execute("PRAGMA synchronous = OFF")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Gives the lock back, if a stop left it taken, and closes the connection."""
+        try:
+            if self._has_lock:
+                with self._connection.begin():
+                    release_lock(self._connection, self._run_id)
+        except (DBAPIError, sqlite3.Error):
+            # Whoever comes next finds our process gone or the lease expired.
+            pass
+        finally:
+            self._connection.close()
+            self._engine.dispose()
+
+    def transaction(self, work: Callable[[Connection, int], tuple[T, bool]]) -> T:
+        """Carries out work in one transaction that holds the write lock from its first statement.
+
+        Args:
+            work: given the connection and the number of the batch, returns its result and whether the run is
+                finished with it. It is called again from the start if the lock was lost to others, so it must
+                not change anything but the database.
+
+        Raises:
+            LockedOutError: others held the lock for longer than we wait.
+            RefusedError: another run of ours holds the writer lock.
+            DBAPIError: any other error of the database, or bare ``sqlite3.Error``; the transaction is rolled
+                back.
+        """
+        waited = 0.0
+        pause = FIRST_PAUSE_SECONDS
+        while True:
+            started = time.monotonic()
+            try:
+                result, is_last = self._attempt(work)
+            except (DBAPIError, sqlite3.Error) as error:
+                if not is_busy(driver_error(error)):
+                    raise
+                self.lock_retries += 1
+                waited += time.monotonic() - started + pause
+                if waited > self._wait_seconds:
+                    raise LockedOutError(
+                        f"the database stayed locked by another process for {self._wait_seconds:.0f} seconds;"
+                        " run the command again when it is less busy"
+                    ) from error
+                time.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+                continue
+            self.batches += 1
+            self._has_lock = not (self._is_private or is_last)
+            self._on_point("after_commit")
+            if not is_last:
+                self._step_aside(time.monotonic() - self.began)
+            return result
+
+    def _attempt(self, work: Callable[[Connection, int], tuple[T, bool]]) -> tuple[T, bool]:
+        connection = self._connection
+        self._on_point("before_begin")
+        try:
+            transaction = connection.begin()
+            self.began = time.monotonic()
+            self._on_point("after_begin")
+            if not self._is_private:
+                take_lock(connection, self._run_id, time.time())
+            create_journal(connection)
+            result, is_last = work(connection, self.batches + 1)
+            if is_last and not self._is_private:
+                release_lock(connection, self._run_id)
+            self._on_point("before_commit")
+            # A commit that finds readers fails as busy, and rolling back instead of insisting lets go of the
+            # pending lock, which would keep new readers out.
+            transaction.commit()
+            return result, is_last
+        except BaseException:
+            if (current := connection.get_transaction()) is not None:
+                current.rollback()
+            driver = driver_connection(connection)
+            if driver.in_transaction:
+                driver.rollback()
+            raise
+
+    def _step_aside(self, held: float) -> None:
+        self._held += held
+        if self._held >= HOLD_SECONDS and not self._is_private:
+            self._held = 0.0
+            time.sleep(STEP_ASIDE_SECONDS)

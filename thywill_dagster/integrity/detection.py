@@ -7,21 +7,22 @@ counted but not judged, because the application writes the file before the row c
 from __future__ import annotations
 
 import hashlib
-from bisect import bisect_left, bisect_right
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import pandas as pd
 
 from thywill_dagster.archives.prayer_file import TEMPORARY_ID
-from thywill_dagster.identity.normalise import lookup_key
 from thywill_dagster.identity.username_mapping import is_missing, is_user
+from thywill_dagster.integrity.clocks import month_of_minute
 from thywill_dagster.integrity.consistency import Agreement
 from thywill_dagster.integrity.findings import Finding, findings_frame
 from thywill_dagster.integrity.matching import TOLERANCE_MINUTES, Fact
-from thywill_dagster.integrity.paths import ArchivePaths, classify_path, files_by_prayer
-from thywill_dagster.integrity.reconciliation import LostReference, Reconciliation, reconcile
+from thywill_dagster.integrity.paths import classify_path, files_by_prayer
+from thywill_dagster.integrity.reconciliation import Reconciliation, reconcile
 from thywill_dagster.integrity.relations import RECORD_REFERENCES, USER_REFERENCES, primary_key_of
 from thywill_dagster.integrity.site import (
     NO_MINUTE,
@@ -41,10 +42,15 @@ PATH_TABLES: Sequence[tuple[str, str]] = (
 )
 """Tables with ``text_file_path``, and the column that says whose file it is."""
 
+BELOW_CYCLE = -1
+"""Depth of users in a cycle of inviters or below one."""
+
 PATHLESS_LOG_PREFIXES = ("set_", "remove_")
 """Log rows that the application writes without a path: NULL there is not a finding."""
 
-_PRIVATE = {(r.table, r.column) for r in (*USER_REFERENCES, *RECORD_REFERENCES) if r.is_private}
+_PRIVATE_TABLES = {r.table for r in USER_REFERENCES if r.is_private} | {
+    r.table for r in RECORD_REFERENCES if r.is_private
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +62,7 @@ class Detection:
         reconciliation: what the evidence says about lost references.
         consistency: relation to agreement.
         unsettled: rows and lines too young to be judged.
-        tree: parent of each user as the database has it: user id, display name, inviter's id, depth (-1 in
-            or below a cycle or below an unknown inviter).
+        tree: frame of :func:`build_tree`.
     """
 
     findings: pd.DataFrame
@@ -74,9 +79,21 @@ def detect(site: SiteView) -> Detection:
 
 def shown_key(table: str, key: str) -> str:
     """The primary key as it may be shown: the keys of sessions and tokens are secrets."""
-    if any(table == private for private, _ in _PRIVATE):
+    if table in _PRIVATE_TABLES:
         return "sha256:" + hashlib.sha256(key.encode()).hexdigest()[:16]
     return key
+
+
+class _Mark(NamedTuple):
+    """A row of ``prayermark``: its minute on the archive clock, its key, its user as stored."""
+
+    minute: int
+    key: str
+    user: str | None
+
+
+def _by_minute(mark: _Mark) -> int:
+    return mark.minute
 
 
 class _Detector:
@@ -107,9 +124,11 @@ class _Detector:
         return True
 
     def _lost_references(self) -> Iterator[Finding]:
+        # What is too young to be judged is too young to be repaired as well.
+        self.reconciliation.lost = [
+            lost for lost in self.reconciliation.lost if lost.minute == NO_MINUTE or not self._is_unsettled(lost.minute)
+        ]
         for lost in self.reconciliation.lost:
-            if lost.minute != NO_MINUTE and self._is_unsettled(lost.minute):
-                continue
             is_empty = is_empty_reference(lost.value, self.site.display_names)
             match (lost.table, lost.column):
                 case ("prayer", "author_id"):
@@ -126,7 +145,7 @@ class _Detector:
                 shown_key(lost.table, lost.primary_key),
                 lost.column,
                 lost.value or "",
-                _month(lost),
+                "" if lost.minute == NO_MINUTE else month_of_minute(lost.minute),
             )
 
     def _record_references(self) -> Iterator[Finding]:
@@ -135,9 +154,7 @@ class _Detector:
             table = self.site.tables[reference.table]
             kind = "reference_to_unknown_prayer" if reference.parent == "prayer" else "reference_to_unknown_record"
             dangling = table[~table[reference.column].isin(parents)]
-            for key, value in zip(
-                dangling[primary_key_of(reference.table)], dangling[reference.column], strict=True
-            ):
+            for key, value in zip(dangling[primary_key_of(reference.table)], dangling[reference.column], strict=True):
                 if value is None and reference.null_is_legal:
                     continue
                 yield Finding(
@@ -148,9 +165,7 @@ class _Detector:
         records = self.site.records.prayers
         wanted = {
             prayer_id: frozenset(paths)
-            for prayer_id, paths in files_by_prayer(
-                records["prayer_id"].tolist(), records["path"].tolist()
-            ).items()
+            for prayer_id, paths in files_by_prayer(records["prayer_id"].tolist(), records["path"].tolist()).items()
         }
         nothing: frozenset[str] = frozenset()
         for table_name, owner_column in PATH_TABLES:
@@ -166,12 +181,10 @@ class _Detector:
             ):
                 if not stored and str(action).startswith(PATHLESS_LOG_PREFIXES):
                     continue
-                files = _users_files(self.site, key) if table_name == "user" else wanted.get(owner, nothing)
+                files = users_files(self.site, key) if table_name == "user" else wanted.get(owner, nothing)
                 kind = classify_path(stored, files, bool(files), self.site.paths)
                 if kind is not None:
-                    yield Finding(
-                        kind, table_name, key, "text_file_path", stored or "", month_of_stored(created)
-                    )
+                    yield Finding(kind, table_name, key, "text_file_path", stored or "", month_of_stored(created))
 
     def _prayers(self) -> Iterator[Finding]:
         table = self.site.tables["prayer"]
@@ -217,104 +230,104 @@ class _Detector:
         stored = set(self.site.tables["prayer"]["id"])
         facts_by_prayer = self.reconciliation.facts["prayed"]
         clock = self.reconciliation.clocks["prayermark"]
-        rows: dict[str, list[tuple[int, str, str | None]]] = {}
+        rows: dict[str, list[_Mark]] = {}
         for key, prayer_id, user, minute in zip(
-            table["id"], table["prayer_id"], table["user_id"], stored_minutes(table["created_at"]), strict=True
+            table["id"],
+            table["prayer_id"],
+            table["user_id"],
+            stored_minutes(table["created_at"]),
+            strict=True,
         ):
-            rows.setdefault(prayer_id, []).append((minute, key, user))
+            on_archive = clock.to_archive(minute)
+            mark = _Mark(minute if on_archive is None else on_archive, key, user)
+            rows.setdefault(prayer_id, []).append(mark)
         archive = database = matched = 0
         for prayer_id in sorted(rows.keys() | facts_by_prayer.keys()):
             facts = facts_by_prayer.get(prayer_id, ())
             if prayer_id not in stored:
                 archive += len(facts)
                 continue
-            of_prayer = [
-                (minute if (on_archive := clock.to_archive(minute)) is None else on_archive, key, user)
-                for minute, key, user in sorted(rows.get(prayer_id, ()))
-            ]
-            leftover_rows, leftover_facts = self._pair_marks(of_prayer, facts)
-            settled = [row for row in leftover_rows if not self._is_unsettled(row[0])]
-            missing = [fact for fact in leftover_facts if not self._is_unsettled(fact.last)]
-            pairs = len(facts) - len(leftover_facts)
+            pairs, marks, events = self._pair_marks(sorted(rows.get(prayer_id, ()), key=_by_minute), facts)
+            marks = [mark for mark in marks if not self._is_unsettled(mark.minute)]
+            # What may be forged is no claim that something is missing.
+            events = [f for f in events if not f.is_tainted and not self._is_unsettled(f.last)]
             matched += pairs
-            archive += pairs + len(missing)
-            database += pairs + len(settled)
-            yield from self._unmatched_marks(prayer_id, settled, missing)
+            archive += pairs + len(events)
+            database += pairs + len(marks)
+            yield from self._unmatched_marks(prayer_id, marks, events)
         self.agreements["marks"] = Agreement(archive, database, matched)
 
-    def _pair_marks(
-        self, rows: Sequence[tuple[int, str, str | None]], facts: Sequence[Fact]
-    ) -> tuple[list[tuple[int, str, str | None]], list[Fact]]:
-        """Rows and events without a partner, where a row's user must be the one in the line."""
-        by_person: dict[str, list[Fact]] = {}
-        for fact in facts:
-            by_person.setdefault(fact.person, []).append(fact)
-        leftover: list[tuple[int, str, str | None]] = []
-        used: dict[str, int] = Counter()
-        for row in rows:
-            minute, _, user = row
-            candidates = by_person.get(user or "", [])
-            index = used[user or ""]
-            # Both are in order of time: an event that lies before this row's window lies before all later ones.
-            while index < len(candidates) and candidates[index].last + TOLERANCE_MINUTES < minute:
-                index += 1
-            if index < len(candidates) and candidates[index].first - TOLERANCE_MINUTES <= minute:
-                by_person[user or ""] = candidates[:index] + candidates[index + 1 :]
-            else:
-                leftover.append(row)
-            used[user or ""] = index
-        remaining = [fact for person in sorted(by_person) for fact in by_person[person]]
-        return leftover, remaining
+    def _pair_marks(self, marks: Sequence[_Mark], facts: Sequence[Fact]) -> tuple[int, list[_Mark], list[Fact]]:
+        """Number of pairs of a mark and an event of the same user, and what has no partner.
 
-    def _unmatched_marks(
-        self, prayer_id: str, rows: Sequence[tuple[int, str, str | None]], facts: Sequence[Fact]
-    ) -> Iterator[Finding]:
-        """Only what cannot be explained by a mark whose user is lost is a difference of its own."""
-        lost = sorted(minute for minute, _, user in rows if user not in self.site.display_names)
+        Both are in order of time, so the first event that a mark can have is the one that it must have.
+        """
+        waiting: dict[str, deque[Fact]] = {}
+        for fact in facts:
+            waiting.setdefault(self.site.namesakes(fact.person), deque()).append(fact)
+        leftover: list[_Mark] = []
+        passed: list[Fact] = []
+        for mark in marks:
+            events = waiting.get(self.site.namesakes(mark.user or ""), deque())
+            while events and events[0].last + TOLERANCE_MINUTES < mark.minute:
+                passed.append(events.popleft())
+            if events and events[0].first - TOLERANCE_MINUTES <= mark.minute:
+                events.popleft()
+            else:
+                leftover.append(mark)
+        remaining = [*passed, *(fact for events in waiting.values() for fact in events)]
+        remaining.sort(key=lambda fact: (fact.first, fact.last, fact.evidence))
+        return len(marks) - len(leftover), leftover, remaining
+
+    def _unmatched_marks(self, prayer_id: str, marks: Sequence[_Mark], facts: Sequence[Fact]) -> Iterator[Finding]:
+        """Only what a mark that lost its user cannot explain is a difference of its own."""
+        lost = sorted(mark.minute for mark in marks if mark.user not in self.site.display_names)
+        others = [mark for mark in marks if mark.user in self.site.display_names]
         for fact in facts:
             low = bisect_left(lost, fact.first - TOLERANCE_MINUTES)
-            high = bisect_right(lost, fact.last + TOLERANCE_MINUTES)
-            if low < high:
+            if low < len(lost) and lost[low] <= fact.last + TOLERANCE_MINUTES:
                 del lost[low]
                 continue
-            yield Finding(
-                "missing_mark",
-                "prayermark",
-                f"{prayer_id}@{fact.evidence[0]}",
-                "id",
-                "",
-                "",
-                fact.evidence[0],
-            )
-        for _, key, user in rows:
-            if user in self.site.display_names:
-                yield Finding("mark_not_archived", "prayermark", key, "id")
+            at = bisect_left(others, fact.first - TOLERANCE_MINUTES, key=_by_minute)
+            if at < len(others) and others[at].minute <= fact.last + TOLERANCE_MINUTES:
+                mark = others.pop(at)
+                yield Finding(
+                    "mark_user_differs",
+                    "prayermark",
+                    mark.key,
+                    "user_id",
+                    mark.user or "",
+                    "",
+                    fact.evidence[0],
+                )
+                continue
+            key = f"{prayer_id}@{fact.evidence[0]}"
+            yield Finding("missing_mark", "prayermark", key, "id", "", "", fact.evidence[0])
+        for mark in others:
+            yield Finding("mark_not_archived", "prayermark", mark.key, "id")
 
     def _users(self) -> Iterator[Finding]:
-        users = self.site.tables["user"]
-        keys = self.site.keys_of_users
-        by_key: dict[str, list[str]] = {}
-        for user_id in users["id"]:
-            if keys[user_id]:
-                by_key.setdefault(keys[user_id], []).append(user_id)
-        for key, ids in sorted(by_key.items()):
-            if len(ids) > 1:
-                for user_id in ids[1:]:
-                    yield Finding("duplicate_users", "user", user_id, "display_name", ids[0])
-        registered = set(self.site.registrations.keys())
-        for key in sorted(registered - by_key.keys()):
-            line = self.site.registrations.lines_of(key)[0]
-            person = self.site.mapping.person_of(line.name)
-            if is_missing(person) and not self._is_unsettled(line.minute):
-                yield Finding("missing_user", "user", person, "id", "", "", line.evidence)
-        names = {line.name for key in registered for line in self.site.registrations.lines_of(key)}
-        exact = sum(name in names for name in users["display_name"])
-        self.agreements["users"] = Agreement(
-            len({*registered, *(k for k, ids in by_key.items() if len(ids) > 1)} - {""})
-            + sum(len(ids) - 1 for ids in by_key.values() if len(ids) > 1),
-            len(users),
-            max(exact, sum(keys[u] in registered for u in users["id"])),
-        )
+        book = self.site.registrations
+        rows_by_key: dict[str, list[str]] = {}
+        for user_id, key in self.site.keys_of_users.items():
+            rows_by_key.setdefault(key or f"?{user_id}", []).append(user_id)
+        for ids in rows_by_key.values():
+            for user_id in ids[1:]:
+                yield Finding("duplicate_users", "user", user_id, "display_name", ids[0])
+        archive = matched = 0
+        for key in book.registered_keys():
+            spellings = len({line.name for line in book.lines_of(key)})
+            pairs = min(spellings, len(rows_by_key.get(key, ())))
+            # Several spellings of fewer users are one person who was renamed, not several persons.
+            archive += max(pairs, 1)
+            matched += pairs
+            line = book.lines_of(key)[0]
+            if not pairs and is_missing(person := self.site.mapping.person_of(line.name)):
+                if self._is_unsettled(line.minute):
+                    archive -= 1
+                else:
+                    yield Finding("missing_user", "user", person, "id", "", "", line.evidence)
+        self.agreements["users"] = Agreement(archive, len(self.site.tables["user"]), matched)
 
     def _inviters(self) -> Iterator[Finding]:
         users = self.site.tables["user"]
@@ -356,20 +369,21 @@ def build_tree(users: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     for start in sorted(inviters):
         path: list[str] = []
         on_path: dict[str, int] = {}
-        current: str | None = start
+        current = start
         while current in inviters and current not in depth and current not in on_path:
             on_path[current] = len(path)
             path.append(current)
-            current = inviters[current]
+            current = inviters[current] or ""
         if current in on_path:
             cycle = path[on_path[current] :]
             cycles.update(cycle)
-            depth.update(dict.fromkeys(cycle, -1))
+            depth.update(dict.fromkeys(cycle, BELOW_CYCLE))
             path = path[: on_path[current]]
-        base = depth.get(current, -2) if current in inviters else None
+        above = depth.get(current)
         for user_id in reversed(path):
-            base = 0 if base is None else (-1 if base == -1 else base + 1)
-            depth[user_id] = base
+            if above != BELOW_CYCLE:
+                above = 0 if above is None else above + 1
+            depth[user_id] = above
     frame = pd.DataFrame(
         {
             "user_id": users["id"],
@@ -383,20 +397,5 @@ def build_tree(users: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
 
 def users_files(site: SiteView, user_id: str) -> frozenset[str]:
     """The registration files that have a line of this user."""
-    return _users_files(site, user_id)
-
-
-def _users_files(site: SiteView, user_id: str) -> frozenset[str]:
-    lines: Iterable = site.registrations.lines_of(site.keys_of_users[user_id])
-    return frozenset(
-        line.evidence.rpartition(":")[0] for line in lines if line.source == "users_file"
-    )
-
-
-def _month(lost: LostReference) -> str:
-    from thywill_dagster.integrity.clocks import month_of_minute
-
-    return "" if lost.minute == NO_MINUTE else month_of_minute(lost.minute)
-
-
-__all__ = ["Detection", "build_tree", "detect", "lookup_key", "shown_key", "users_files", "ArchivePaths"]
+    lines = site.registrations.lines_of(site.keys_of_users[user_id])
+    return frozenset(line.path for line in lines if line.source == "users_file")

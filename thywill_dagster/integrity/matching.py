@@ -20,6 +20,7 @@ from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 TOLERANCE_MINUTES = 1
@@ -201,10 +202,10 @@ class _Graph:
         queue = deque(freeable)
         while queue:
             for row in rows_near[queue.popleft()]:
-                fact = self.fact_of.get(row)
-                if fact is not None and fact not in freeable:
-                    freeable.add(fact)
-                    queue.append(fact)
+                taken = self.fact_of.get(row)
+                if taken is not None and taken not in freeable:
+                    freeable.add(taken)
+                    queue.append(taken)
         return freeable
 
     def _components(self) -> dict[int, int]:
@@ -269,7 +270,7 @@ class _Graph:
         pairs = dict(zip(rows, orders[0], strict=True))
         if any(fact not in self.neighbours[row] for row, fact in pairs.items()):
             return None
-        for earlier, later in zip(rows, rows[1:], strict=False):
+        for earlier, later in pairwise(rows):
             is_tie = self.rows[earlier].time == self.rows[later].time
             if is_tie and self.facts[pairs[earlier]].person != self.facts[pairs[later]].person:
                 return None

@@ -15,6 +15,8 @@ from pathlib import Path
 
 TEMPORARY_MARK = "/complete_site_archive/"
 """The folder an imported ZIP is unpacked into; what follows is the path inside the archive root."""
+LONGEST_LINK = 255
+"""Bytes of a link's text that is looked at."""
 PLACEHOLDER_PREFIX = "disabled_archive_for_"
 _TEMPORARY = re.compile(r"/(?:tmp|var/folders)/.*" + TEMPORARY_MARK)
 
@@ -39,20 +41,18 @@ class ArchivePaths:
     def build(cls, root: Path, app_dir: Path, files: Iterable[str]) -> ArchivePaths:
         """Looks once for links in the application's directory that lead to the root."""
         real_root = os.path.realpath(root)
-        aliases = [os.path.normpath(root)]
         real_app = os.path.realpath(app_dir)
         try:
             entries = sorted(os.scandir(real_app), key=lambda entry: entry.name)
         except OSError:
             entries = []
-        for entry in entries:
-            if entry.is_symlink() and os.path.realpath(entry.path) == real_root:
-                aliases.append(entry.path)
-        return cls(real_root, real_app, tuple(dict.fromkeys(aliases)), frozenset(files))
+        links = (entry.path for entry in entries if _leads_to(entry, real_app) == real_root)
+        aliases = dict.fromkeys((os.path.normpath(root), *links))
+        return cls(real_root, real_app, tuple(aliases), frozenset(files))
 
     def locate(self, stored: str) -> str | None:
         """Path relative to the root; None if it leads out of the root."""
-        absolute = os.path.normpath(os.path.join(self.app_dir, stored))
+        absolute = os.path.normpath(Path(self.app_dir, stored))
         for root in (self.root, *self.aliases):
             if absolute.startswith(root + os.sep):
                 return absolute[len(root) + 1 :]
@@ -73,6 +73,18 @@ class ArchivePaths:
         return self.root + "/"
 
 
+def _leads_to(entry: os.DirEntry[str], directory: str) -> str | None:
+    """Where a link leads. Copying tools without links leave a small file that holds the link's text."""
+    try:
+        if entry.is_symlink():
+            return os.path.realpath(entry.path)
+        if entry.is_file(follow_symlinks=False) and 0 < entry.stat().st_size <= LONGEST_LINK:
+            return os.path.realpath(Path(directory, Path(entry.path).read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        pass
+    return None
+
+
 def common_style(paths: ArchivePaths, stored: Iterable[str | None]) -> str:
     """The prefix that most healthy paths have."""
     counts = Counter(style for path in stored if path and (style := paths.style_of(path)) is not None)
@@ -81,9 +93,7 @@ def common_style(paths: ArchivePaths, stored: Iterable[str | None]) -> str:
     return min(counts, key=lambda style: (-counts[style], style))
 
 
-def classify_path(
-    stored: str | None, wanted: frozenset[str], owner_known: bool, paths: ArchivePaths
-) -> str | None:
+def classify_path(stored: str | None, wanted: frozenset[str], owner_known: bool, paths: ArchivePaths) -> str | None:
     """Kind of finding that a stored path is; None if it is right.
 
     Args:
@@ -98,17 +108,20 @@ def classify_path(
         return "path_placeholder"
     relative = paths.locate(stored)
     if relative is None:
-        return "path_temporary" if _TEMPORARY.match(stored) else "path_outside_archives"
+        return "path_temporary" if is_temporary(stored) else "path_outside_archives"
     if relative not in paths.files:
         return "path_not_found"
     return "path_of_another_record" if owner_known and relative not in wanted else None
 
 
-def suffix_of_temporary(stored: str | None) -> str | None:
-    """The path inside the archive that a temporary path was a copy of."""
-    if not stored or not _TEMPORARY.match(stored):
-        return None
-    return stored.split(TEMPORARY_MARK, 1)[1]
+def is_temporary(stored: str) -> bool:
+    """Whether the path points into the folder that an import unpacked a ZIP into."""
+    return _TEMPORARY.match(stored) is not None
+
+
+def suffix_of_temporary(stored: str) -> str | None:
+    """The path inside the archive that a temporary path was a copy of; None for other paths."""
+    return stored.split(TEMPORARY_MARK, 1)[1] if is_temporary(stored) else None
 
 
 def files_by_prayer(prayer_ids: Sequence[str], files: Sequence[str]) -> Mapping[str, tuple[str, ...]]:

@@ -14,16 +14,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-
-import pandas as pd
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import NamedTuple
 
 from thywill_dagster.identity.normalise import is_placeholder
 from thywill_dagster.identity.username_mapping import CONFLICT, NOBODY
 from thywill_dagster.integrity.clocks import Clock, ColumnClock, infer_clock
-from thywill_dagster.integrity.matching import Fact, Match, Row, match_rows
-from thywill_dagster.integrity.relations import SYSTEM, USER_REFERENCES, UserReference, primary_key_of
+from thywill_dagster.integrity.matching import TOLERANCE_MINUTES, Fact, Match, Row, match_rows
 from thywill_dagster.integrity.registrations import Origin
+from thywill_dagster.integrity.relations import SYSTEM, USER_REFERENCES, UserReference, primary_key_of
 from thywill_dagster.integrity.site import NO_MINUTE, SiteView, is_empty_reference, stored_minutes
 from thywill_dagster.integrity.witnesses import collect_facts
 
@@ -63,6 +63,26 @@ class EventGroup:
     def name(self) -> str:
         """Table and selector."""
         return self.table if self.selector is None else f"{self.table}:{self.selector}"
+
+
+class EventRow(NamedTuple):
+    """A row of an event group.
+
+    Attributes:
+        key: primary key.
+        value: the user reference as stored.
+        prayer_id: the prayer.
+        created_at: as stored, empty for NULL; orders rows.
+        minute: of ``created_at``, on the column's own clock.
+        is_lost: the reference leads to no user and may not do so.
+    """
+
+    key: str
+    value: str | None
+    prayer_id: str
+    created_at: str
+    minute: int
+    is_lost: bool
 
 
 _LOG = ("prayer_activity_log", "user_id")
@@ -232,7 +252,7 @@ class _Reconciler:
         groups = [(group, self._rows_of(group)) for group in EVENT_GROUPS]
         for group, rows in groups:
             self.result.clocks[group.name] = self._clock_of(group, rows)
-        self._find_twins(dict((group.name, (group, rows)) for group, rows in groups))
+        self._find_twins({group.name: (group, rows) for group, rows in groups})
         by_own_evidence = [*self._authors(), *self._inviters()]
         timed = [lost for group, rows in groups for lost in self._match_group(group, rows)]
         others = list(self._others(timed))
@@ -248,23 +268,22 @@ class _Reconciler:
 
     # Rows that tell of an event.
 
-    def _rows_of(self, group: EventGroup) -> pd.DataFrame:
+    def _rows_of(self, group: EventGroup) -> list[EventRow]:
         table = self.site.tables[group.table]
         if group.selector is not None:
             table = table[table[SELECTOR_COLUMNS[group.table]] == group.selector]
         reference = _reference(group.table, group.column)
-        values = table[group.column]
-        lost = [self._is_lost(reference, value) for value in values]
-        return pd.DataFrame(
-            {
-                "pk": table["id"].to_numpy(),
-                "value": values.to_numpy(),
-                "prayer_id": table["prayer_id"].to_numpy(),
-                "created_at": table["created_at"].fillna("").astype("str").to_numpy(),
-                "minute": stored_minutes(table["created_at"]),
-                "is_lost": lost,
-            }
-        )
+        return [
+            EventRow(key, value, prayer_id, created_at or "", minute, self._is_lost(reference, value))
+            for key, value, prayer_id, created_at, minute in zip(
+                table["id"],
+                table[group.column],
+                table["prayer_id"],
+                table["created_at"],
+                stored_minutes(table["created_at"]),
+                strict=True,
+            )
+        ]
 
     def _is_lost(self, reference: UserReference, value: str | None) -> bool:
         if value in self.user_ids:
@@ -273,65 +292,57 @@ class _Reconciler:
             return False
         return not (value == SYSTEM and reference.system_is_legal)
 
-    def _clock_of(self, group: EventGroup, rows: pd.DataFrame) -> ColumnClock:
-        known = rows[~rows["is_lost"] & rows["value"].notna()]
-        pairs = zip(known["prayer_id"], known["value"], known["minute"], strict=True)
-        return infer_clock(pairs, self.result.facts[group.event], group.clock, self.site.zone)
+    def _clock_of(self, group: EventGroup, rows: Iterable[EventRow]) -> ColumnClock:
+        known = ((r.prayer_id, r.value, r.minute) for r in rows if r.value is not None and r.value in self.user_ids)
+        return infer_clock(known, self.result.facts[group.event], group.clock, self.site.zone)
 
-    def _find_twins(self, groups: Mapping[str, tuple[EventGroup, pd.DataFrame]]) -> None:
+    def _find_twins(self, groups: Mapping[str, tuple[EventGroup, Sequence[EventRow]]]) -> None:
         for first, second in TWIN_GROUPS:
             (group_a, rows_a), (group_b, rows_b) = groups[first], groups[second]
-            prayers = {*rows_a.loc[rows_a["is_lost"], "prayer_id"], *rows_b.loc[rows_b["is_lost"], "prayer_id"]}
-            a = rows_a[rows_a["prayer_id"].isin(prayers)]
-            b = rows_b[rows_b["prayer_id"].isin(prayers)]
-            for one, other in _pair_twins(a, b):
-                self._learn_from_twin(group_a, one, group_b, other)
-                self._learn_from_twin(group_b, other, group_a, one)
+            affected = _affected(rows_a) | _affected(rows_b)
+            a, b = _by_prayer(rows_a, affected), _by_prayer(rows_b, affected)
+            for prayer_id in sorted(a.keys() & b.keys()):
+                for one, other in _pair_twins(a[prayer_id], b[prayer_id]):
+                    self._learn_from_twin(group_a, one, group_b, other)
+                    self._learn_from_twin(group_b, other, group_a, one)
 
-    def _learn_from_twin(
-        self, group: EventGroup, row: Mapping[str, object], twin_group: EventGroup, twin: Mapping[str, object]
-    ) -> None:
-        if row["is_lost"] and not twin["is_lost"] and twin["value"] in self.user_ids:
-            evidence = f"database:{twin_group.table}/{twin['pk']}"
-            cell = (group.table, str(row["pk"]), group.column)
-            self.constraints[cell] = (str(twin["value"]), "twin_row", (evidence,))
+    def _learn_from_twin(self, group: EventGroup, row: EventRow, twin_group: EventGroup, twin: EventRow) -> None:
+        if row.is_lost and twin.value is not None and twin.value in self.user_ids:
+            evidence = f"database:{twin_group.table}/{twin.key}"
+            self.constraints[group.table, row.key, group.column] = (twin.value, "twin_row", (evidence,))
 
-    def _match_group(self, group: EventGroup, rows: pd.DataFrame) -> Iterable[LostReference]:
+    def _match_group(self, group: EventGroup, rows: Sequence[EventRow]) -> Iterable[LostReference]:
         clock = self.result.clocks[group.name]
         facts_by_prayer = self.result.facts[group.event]
-        affected = rows[rows["prayer_id"].isin(set(rows.loc[rows["is_lost"], "prayer_id"]))]
-        for prayer_id, of_prayer in affected.groupby("prayer_id", sort=True):
-            facts = facts_by_prayer.get(str(prayer_id), ())
-            records = of_prayer.to_dict("records")
-            cells = [(group.table, str(r["pk"]), group.column) for r in records]
+        for prayer_id, of_prayer in sorted(_by_prayer(rows, _affected(rows)).items()):
+            facts = facts_by_prayer.get(prayer_id, ())
+            cells = [(group.table, row.key, group.column) for row in of_prayer]
             graph_rows = []
-            for record, cell in zip(records, cells, strict=True):
-                person = str(record["value"]) if not record["is_lost"] else None
+            for row, cell in zip(of_prayer, cells, strict=True):
+                person = None if row.is_lost else row.value
                 if cell in self.constraints:
                     person = self.constraints[cell][0]
-                minute = clock.to_archive(record["minute"]) if record["minute"] != NO_MINUTE else None
-                graph_rows.append(Row(NO_MINUTE if minute is None else minute, record["created_at"], person))
+                minute = clock.to_archive(row.minute) if row.minute != NO_MINUTE else None
+                graph_rows.append(Row(NO_MINUTE if minute is None else minute, row.created_at, person))
             matches = match_rows(graph_rows, facts, self.site.is_same_person)
             taken = {fact for match in matches for fact in match.facts}
-            for record, cell, row, match in zip(records, cells, graph_rows, matches, strict=True):
-                if record["is_lost"]:
-                    yield self._judge_row(cell, record, row, match, facts, taken)
+            for row, cell, graph_row, match in zip(of_prayer, cells, graph_rows, matches, strict=True):
+                if row.is_lost:
+                    yield self._judge_row(cell, row, graph_row.minute, match, facts, taken)
 
     def _judge_row(
         self,
         cell: tuple[str, str, str],
-        record: Mapping[str, object],
-        row: Row,
+        row: EventRow,
+        minute: int,
         match: Match,
         facts: Sequence[Fact],
         taken: set[int],
     ) -> LostReference:
-        value = record["value"]
-        minute = int(str(record["minute"]))
         evidence = tuple(line for index in match.facts[:1] for line in facts[index].evidence)
 
         def lost(person: str | None, rule: str, reason: str = "", is_silent: bool = False) -> LostReference:
-            return LostReference(*cell, value, person, rule, evidence, reason, minute, is_silent)  # type: ignore[arg-type]
+            return LostReference(*cell, row.value, person, rule, evidence, reason, row.minute, is_silent)
 
         if cell in self.constraints:
             person, rule, other_evidence = self.constraints[cell]
@@ -339,7 +350,10 @@ class _Reconciler:
             strangers = [
                 fact
                 for index, fact in enumerate(facts)
-                if index not in taken and fact.first - 1 <= row.minute <= fact.last + 1 and fact.person != person
+                if index not in taken
+                and not fact.is_tainted
+                and fact.first - TOLERANCE_MINUTES <= minute <= fact.last + TOLERANCE_MINUTES
+                and fact.person != person
             ]
             if not match.facts and strangers:
                 evidence += strangers[0].evidence
@@ -347,7 +361,7 @@ class _Reconciler:
             return lost(person, rule)
         if match.person is not None and not match.person.startswith((CONFLICT, NOBODY)):
             return lost(match.person, match.method)
-        if row.minute == NO_MINUTE:
+        if minute == NO_MINUTE:
             return lost(None, "", "the offset between this column's clock and the archive's is not known")
         if match.person is not None or any(c.startswith(CONFLICT) for c in match.candidates):
             return lost(None, "", "several users match the name in the archive")
@@ -412,7 +426,10 @@ class _Reconciler:
         """Lost references whose rows have no evidence of their own."""
         decided = {(lost.table, lost.column, lost.primary_key) for lost in timed}
         for reference in USER_REFERENCES:
-            if (reference.table, reference.column) in (("prayer", "author_id"), ("user", "invited_by_user_id")):
+            if (reference.table, reference.column) in (
+                ("prayer", "author_id"),
+                ("user", "invited_by_user_id"),
+            ):
                 continue
             table = self.site.tables[reference.table]
             keys = table[primary_key_of(reference.table)]
@@ -450,8 +467,7 @@ class _Reconciler:
                     tuple(e for e in reference.evidence if not e.startswith("database:")) or reference.evidence
                 )
         return {
-            value: self._judge_id(persons, earliest.get(value, NO_MINUTE))
-            for value, persons in sorted(votes.items())
+            value: self._judge_id(persons, earliest.get(value, NO_MINUTE)) for value, persons in sorted(votes.items())
         }
 
     def _judge_id(self, persons: Mapping[str, set[tuple[str, ...]]], earliest: int) -> LostId:
@@ -480,16 +496,13 @@ class _Reconciler:
         for reference in lost:
             identity = self.result.ids.get(reference.value or "")
             if identity and identity.person and reference.is_silent and identity.support >= SUPPORT_FOR_ID:
-                yield LostReference(
-                    reference.table,
-                    reference.primary_key,
-                    reference.column,
-                    reference.value,
-                    identity.person,
-                    "same_id",
-                    identity.evidence[:2],
-                    "",
-                    reference.minute,
+                yield replace(
+                    reference,
+                    person=identity.person,
+                    rule="same_id",
+                    evidence=identity.evidence[:2],
+                    reason="",
+                    is_silent=False,
                 )
             else:
                 yield reference
@@ -499,25 +512,35 @@ def _reference(table: str, column: str) -> UserReference:
     return next(r for r in USER_REFERENCES if (r.table, r.column) == (table, column))
 
 
-def _pair_twins(
-    a: pd.DataFrame, b: pd.DataFrame
-) -> Iterable[tuple[Mapping[str, object], Mapping[str, object]]]:
+def _affected(rows: Iterable[EventRow]) -> set[str]:
+    return {row.prayer_id for row in rows if row.is_lost}
+
+
+def _by_prayer(rows: Iterable[EventRow], prayer_ids: set[str]) -> dict[str, list[EventRow]]:
+    found: dict[str, list[EventRow]] = {}
+    for row in rows:
+        if row.prayer_id in prayer_ids:
+            found.setdefault(row.prayer_id, []).append(row)
+    return found
+
+
+def _pair_twins(a: Sequence[EventRow], b: Sequence[EventRow]) -> Iterable[tuple[EventRow, EventRow]]:
     """Rows of one prayer within a second of one another, where each is the only one near the other."""
-    left = a.assign(at=pd.to_datetime(a["created_at"], errors="coerce", format="ISO8601")).dropna(subset=["at"])
-    right = b.assign(at=pd.to_datetime(b["created_at"], errors="coerce", format="ISO8601")).dropna(subset=["at"])
-    by_prayer = {prayer_id: group.to_dict("records") for prayer_id, group in right.groupby("prayer_id")}
-    for prayer_id, group in left.groupby("prayer_id", sort=True):
-        others = by_prayer.get(prayer_id, [])
-        mine = group.to_dict("records")
-        near = [
-            [
-                j
-                for j, other in enumerate(others)
-                if abs((other["at"] - one["at"]).total_seconds()) <= TWIN_SECONDS
-            ]
-            for one in mine
-        ]
-        uses = Counter(j for found in near for j in found)
-        for one, found in zip(mine, near, strict=True):
-            if len(found) == 1 and uses[found[0]] == 1:
-                yield one, others[found[0]]  # type: ignore[misc]
+    others = [(time, row) for row in b if (time := _time_of(row)) is not None]
+    near = [
+        [j for j, (time, _) in enumerate(others) if abs((time - at).total_seconds()) <= TWIN_SECONDS]
+        if (at := _time_of(one)) is not None
+        else []
+        for one in a
+    ]
+    uses = Counter(j for found in near for j in found)
+    for one, found in zip(a, near, strict=True):
+        if len(found) == 1 and uses[found[0]] == 1:
+            yield one, others[found[0]][1]
+
+
+def _time_of(row: EventRow) -> datetime | None:
+    try:
+        return datetime.fromisoformat(row.created_at).replace(tzinfo=None)
+    except ValueError:
+        return None

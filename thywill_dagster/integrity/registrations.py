@@ -30,8 +30,14 @@ class RegistrationLine:
     name: str
     inviter: str
     source: str
-    evidence: str
+    path: str
+    line: int
     is_ambiguous: bool
+
+    @property
+    def evidence(self) -> str:
+        """``path:line``."""
+        return f"{self.path}:{self.line}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +66,7 @@ class Origin:
 class RegistrationBook:
     """All registration lines by lookup key, and all invite tokens."""
 
-    def __init__(
-        self, registrations: pd.DataFrame, tokens: pd.DataFrame, person_of: Callable[[str], str]
-    ) -> None:
+    def __init__(self, registrations: pd.DataFrame, tokens: pd.DataFrame, person_of: Callable[[str], str]) -> None:
         """Indexes lines and tokens; tainted lines are left out."""
         self._person_of = person_of
         self._lines: dict[str, list[RegistrationLine]] = {}
@@ -79,10 +83,10 @@ class RegistrationBook:
         ):
             if not is_tainted:
                 self._lines.setdefault(lookup_key(name), []).append(
-                    RegistrationLine(minute, name, inviter, source, f"{path}:{line}", is_ambiguous)
+                    RegistrationLine(minute, name, inviter, source, path, line, is_ambiguous)
                 )
         for lines in self._lines.values():
-            lines.sort(key=lambda line: (line.minute, line.source, line.evidence))
+            lines.sort(key=lambda line: (line.minute, line.source, line.path, line.line))
         self._creator_of_token: dict[str, str] = {}
         self._tokens_used_by: dict[str, list[str]] = {}
         for token, creator, used_by in zip(
@@ -92,7 +96,7 @@ class RegistrationBook:
             if used_by:
                 self._tokens_used_by.setdefault(used_by, []).append(token)
 
-    def keys(self) -> Sequence[str]:
+    def registered_keys(self) -> Sequence[str]:
         """Lookup keys of all registered names, sorted."""
         return sorted(key for key in self._lines if key)
 
@@ -101,11 +105,19 @@ class RegistrationBook:
         return self._lines.get(key, ())
 
     def registrations_of(self, key: str) -> list[int]:
-        """Minutes at which the name was registered; the two witnesses of one registration count once."""
+        """Minutes at which the name was registered; the two witnesses of one registration count once.
+
+        A later ``joined directly`` that the monthly file does not confirm is no registration: the heal tool
+        writes such lines for everybody it thinks unregistered.
+        """
+        lines = self.lines_of(key)
+        monthly = [line.minute for line in lines if line.source == "monthly_activity"]
         minutes: list[int] = []
-        for line in self.lines_of(key):
-            if not minutes or line.minute - minutes[-1] > NEAR_MINUTES:
-                minutes.append(line.minute)
+        for line in lines:
+            is_confirmed = any(abs(minute - line.minute) <= NEAR_MINUTES for minute in monthly)
+            if minutes and (line.minute - minutes[-1] <= NEAR_MINUTES or not (line.inviter or is_confirmed)):
+                continue
+            minutes.append(line.minute)
         return minutes
 
     def token_of(self, user_id: str) -> str | None:
@@ -137,7 +149,7 @@ class RegistrationBook:
         first = lines[0] if lines else None
         minute = first.minute if first else None
         name = first.name if first else ""
-        path = next((line.evidence.rpartition(":")[0] for line in lines if line.source == "users_file"), "")
+        path = next((line.path for line in lines if line.source == "users_file"), "")
 
         def answer(inviter: str | None, is_root: bool = False, reason: str = "") -> Origin:
             return Origin(inviter, is_root, tuple(evidence), reason, minute, name, path)
@@ -189,4 +201,3 @@ class RegistrationBook:
         if line.source == "monthly_activity" or created_minute is None:
             return True
         return abs(line.minute - created_minute) <= SAME_DAY_MINUTES
-

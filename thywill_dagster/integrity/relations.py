@@ -79,9 +79,7 @@ RECORD_REFERENCES: Sequence[RecordReference] = (
     RecordReference("authapproval", "auth_request_id", "authenticationrequest"),
     RecordReference("authauditlog", "auth_request_id", "authenticationrequest"),
     RecordReference("notification_state", "auth_request_id", "authenticationrequest"),
-    RecordReference(
-        "session", "auth_request_id", "authenticationrequest", null_is_legal=True, is_private=True
-    ),
+    RecordReference("session", "auth_request_id", "authenticationrequest", null_is_legal=True, is_private=True),
 )
 
 PRIMARY_KEYS: Mapping[str, str] = {"invitetoken": "token", "changelogentry": "commit_id"}

@@ -62,9 +62,7 @@ class SiteView:
     @cached_property
     def registrations(self) -> RegistrationBook:
         """How users came."""
-        return RegistrationBook(
-            self.records.registrations, self.tables["invitetoken"], self.mapping.person_of
-        )
+        return RegistrationBook(self.records.registrations, self.tables["invitetoken"], self.mapping.person_of)
 
     def is_same_person(self, row_person: str, fact_person: str) -> bool:
         """Whether a row of this user may belong to an event of that person.
@@ -73,9 +71,12 @@ class SiteView:
         """
         if row_person == fact_person:
             return True
-        return fact_person.startswith(CONFLICT) and self.keys_of_users.get(row_person) == fact_person[
-            len(CONFLICT) :
-        ]
+        return fact_person.startswith(CONFLICT) and self.keys_of_users.get(row_person) == fact_person[len(CONFLICT) :]
+
+    def namesakes(self, person: str) -> str:
+        """One name for all users that the application holds for the same, so that they can stand together."""
+        key = self.keys_of_users.get(person)
+        return CONFLICT + key if key and len(self.mapping.by_key[key]) > 1 else person
 
     @cached_property
     def earliest_presence(self) -> Mapping[str, int]:

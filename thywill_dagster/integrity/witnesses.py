@@ -17,9 +17,7 @@ _Line = tuple[int, str, int, bool]
 """Minute, path, line, whether it is tainted."""
 
 
-def collect_facts(
-    events: pd.DataFrame, kind: str, person_of: Callable[[str], str]
-) -> Mapping[str, Sequence[Fact]]:
+def collect_facts(events: pd.DataFrame, kind: str, person_of: Callable[[str], str]) -> Mapping[str, Sequence[Fact]]:
     """The events of one kind, by prayer id, in order of time.
 
     Args:
@@ -75,9 +73,7 @@ def _merge(person: str, file_lines: Sequence[_Line], monthly_lines: Sequence[_Li
     monthly = sorted(monthly_lines)
     i = j = 0
     while i < len(file_lines) or j < len(monthly):
-        if j == len(monthly) or (
-            i < len(file_lines) and file_lines[i][0] < monthly[j][0] - TOLERANCE_MINUTES
-        ):
+        if j == len(monthly) or (i < len(file_lines) and file_lines[i][0] < monthly[j][0] - TOLERANCE_MINUTES):
             minute, path, line, is_tainted = file_lines[i]
             yield Fact(person, minute, minute, (path, line), None, is_tainted)
             i += 1

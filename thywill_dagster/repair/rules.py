@@ -1,0 +1,23 @@
+"""The rules by which a plan decides, by name. Every action and every undecided finding names one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+RULES: Mapping[str, str] = {
+    "original_id": "all rows of a dangling id belong to one registered person who has no user row:"
+    " the row is created again under that id",
+    "registered_person": "a person is registered in the archives, has no user row and no id is known:"
+    " a row is created under an id that is computed from the name",
+    "registration": "registration lines and the invite token say who invited the user",
+    "archived_author": "line 1 of the prayer's file and the monthly line say who wrote it",
+    "only_matching": "every assignment of the prayer's rows to its lines gives this row the same user",
+    "line_order": "as many rows as lines stand in one minute, so their order decides",
+    "twin_row": "the row that the application wrote in the same request names the user",
+    "same_id": "the other rows with this id all belong to the same person",
+    "archive_header": "exactly one archive file is about this record",
+    "temporary_suffix": "the path behind the temporary folder exists in the archive and is about this record",
+    "path_of_the_prayer": "several files are about the prayer, and its own row says which one is current",
+    "registration_file": "the registration line of the user stands in this file",
+    "two_witnesses": "two independent lines name another user, and the present one is a spelling variant of the name",
+}

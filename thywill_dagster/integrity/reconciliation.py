@@ -253,15 +253,19 @@ class _Reconciler:
         for group, rows in groups:
             self.result.clocks[group.name] = self._clock_of(group, rows)
         self._find_twins({group.name: (group, rows) for group, rows in groups})
-        by_own_evidence = [*self._authors(), *self._inviters()]
+        authors, inviters = list(self._authors()), list(self._inviters())
         timed = [lost for group, rows in groups for lost in self._match_group(group, rows)]
         others = list(self._others(timed))
-        self.result.ids = self._judge_ids([*by_own_evidence, *timed, *others])
+        self.result.ids = self._judge_ids([*authors, *inviters, *timed, *others])
         if self._constrain_by_id(timed):
             # Rows whose person is now known take their events away from the rest.
             timed = [lost for group, rows in groups for lost in self._match_group(group, rows)]
+        self.site.registrations.believe_ids(
+            {lost_id: identity.person for lost_id, identity in self.result.ids.items() if identity.person}
+        )
+        inviters = list(self._inviters())
         self.result.lost = sorted(
-            self._by_id([*by_own_evidence, *timed, *others]),
+            self._by_id([*authors, *inviters, *timed, *others]),
             key=lambda lost: (lost.table, lost.column, lost.primary_key),
         )
         return self.result

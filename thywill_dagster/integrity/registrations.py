@@ -8,7 +8,7 @@ a contradiction, and nothing is decided.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -66,9 +66,16 @@ class Origin:
 class RegistrationBook:
     """All registration lines by lookup key, and all invite tokens."""
 
-    def __init__(self, registrations: pd.DataFrame, tokens: pd.DataFrame, person_of: Callable[[str], str]) -> None:
+    def __init__(
+        self,
+        registrations: pd.DataFrame,
+        tokens: pd.DataFrame,
+        person_of: Callable[[str], str],
+        user_ids: Collection[str],
+    ) -> None:
         """Indexes lines and tokens; tainted lines are left out."""
         self._person_of = person_of
+        self._person_of_id: dict[str, str] = {SYSTEM: SYSTEM, **{user_id: user_id for user_id in user_ids}}
         self._lines: dict[str, list[RegistrationLine]] = {}
         for minute, name, inviter, source, path, line, is_tainted, is_ambiguous in zip(
             minutes_of(registrations["at"]),
@@ -96,6 +103,10 @@ class RegistrationBook:
             if used_by:
                 self._tokens_used_by.setdefault(used_by, []).append(token)
 
+    def believe_ids(self, persons: Mapping[str, str]) -> None:
+        """From now on takes these ids, which no user has, for these persons: tokens name them as creators."""
+        self._person_of_id.update(persons)
+
     def registered_keys(self) -> Sequence[str]:
         """Lookup keys of all registered names, sorted."""
         return sorted(key for key in self._lines if key)
@@ -104,13 +115,20 @@ class RegistrationBook:
         """The lines of a name, in order of time."""
         return self._lines.get(key, ())
 
-    def registrations_of(self, key: str) -> list[int]:
-        """Minutes at which the name was registered; the two witnesses of one registration count once.
+    def registrations_of(self, key: str, spelling: str | None = None) -> list[int]:
+        """Minutes at which a name was registered; the two witnesses of one registration count once.
 
         A later ``joined directly`` that the monthly file does not confirm is no registration: the heal tool
         writes such lines for everybody it thinks unregistered.
+
+        Args:
+            key: lookup key of the name.
+            spelling: if given and registered, only lines with exactly this spelling count: the application
+                merges users whose names it holds for the same, so another spelling is no other person.
         """
         lines = self.lines_of(key)
+        if spelling is not None:
+            lines = [line for line in lines if line.name == spelling] or lines
         monthly = [line.minute for line in lines if line.source == "monthly_activity"]
         minutes: list[int] = []
         for line in lines:
@@ -190,11 +208,10 @@ class RegistrationBook:
         return [line for line in lines if abs(line.minute - start) <= NEAR_MINUTES]
 
     def _token_creator(self, user_id: str, token: str | None) -> str | None:
+        """The person who made the token; an id that leads to nobody is no witness."""
         tokens = {token} if token in self._creator_of_token else set(self._tokens_used_by.get(user_id, []))
-        creators = {self._creator_of_token[t] for t in tokens if t}
-        if len(creators) != 1:
-            return None
-        return next(iter(creators)) or None
+        creators = {self._person_of_id.get(self._creator_of_token[t], "") for t in tokens if t}
+        return creators.pop() or None if len(creators) == 1 else None
 
     def _is_original(self, line: RegistrationLine, created_minute: int | None) -> bool:
         """Whether a ``directly`` was written at registration, not when archives were healed."""

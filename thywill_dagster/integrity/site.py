@@ -62,7 +62,7 @@ class SiteView:
     @cached_property
     def registrations(self) -> RegistrationBook:
         """How users came."""
-        return RegistrationBook(self.records.registrations, self.tables["invitetoken"], self.mapping.person_of)
+        return RegistrationBook(self.records.registrations, self.tables["invitetoken"], self.mapping.person_of, self.display_names)
 
     def is_same_person(self, row_person: str, fact_person: str) -> bool:
         """Whether a row of this user may belong to an event of that person.
@@ -72,6 +72,10 @@ class SiteView:
         if row_person == fact_person:
             return True
         return fact_person.startswith(CONFLICT) and self.keys_of_users.get(row_person) == fact_person[len(CONFLICT) :]
+
+    def registrations_of(self, user_id: str) -> list[int]:
+        """Minutes at which the user's name was registered."""
+        return self.registrations.registrations_of(self.keys_of_users[user_id], self.display_names[user_id])
 
     def namesakes(self, person: str) -> str:
         """One name for all users that the application holds for the same, so that they can stand together."""
@@ -87,7 +91,7 @@ class SiteView:
         """
         earliest = {}
         for user_id, created in self.created_minutes.items():
-            registered = self.registrations.registrations_of(self.keys_of_users[user_id])
+            registered = self.registrations_of(user_id)
             earliest[user_id] = min(created, registered[0]) if len(registered) == 1 else created
         return earliest
 

@@ -445,8 +445,7 @@ class _Planner:
         presence = self.site.earliest_presence[user_id]
         if presence > minute + ONE_DAY:
             return "the user of this name was registered later: another person may have had the name before"
-        registered = self.site.registrations.registrations_of(self.site.keys_of_users[user_id])
-        if any(presence + ONE_DAY < again <= minute for again in registered):
+        if any(presence + ONE_DAY < again <= minute for again in self.site.registrations_of(user_id)):
             return "the name was registered again before this row: it may be about another person"
         return ""
 

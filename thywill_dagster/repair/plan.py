@@ -13,14 +13,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import pandas as pd
+
 from thywill_dagster.archives.timestamps import as_datetime
 from thywill_dagster.identity.normalise import lookup_key
 from thywill_dagster.identity.username_mapping import MISSING, is_missing, is_user
 from thywill_dagster.integrity.detection import PATH_TABLES, Detection, shown_key, users_files
 from thywill_dagster.integrity.paths import common_style, files_by_prayer, suffix_of_temporary
-from thywill_dagster.integrity.reconciliation import NOTHING_TELLS, ONE_DAY, LostReference
+from thywill_dagster.integrity.reconciliation import (
+    EVENT_GROUPS,
+    NOTHING_TELLS,
+    ONE_DAY,
+    SELECTOR_COLUMNS,
+    LostReference,
+)
 from thywill_dagster.integrity.relations import USER_REFERENCES
-from thywill_dagster.integrity.site import NO_MINUTE, SiteView
+from thywill_dagster.integrity.site import NO_MINUTE, SiteView, stored_minutes
 from thywill_dagster.repair.actions import RISK_ORDER, Action, CellValue, Plan
 
 USER_NAMESPACE = uuid.UUID("6f1d9f0e-5c0b-5b7a-9a53-7f2f8f1f2a10")
@@ -491,7 +499,8 @@ class _Planner:
             if table == "user":
                 target, rule, evidence = self._users_file(key)
             else:
-                target, rule = self._prayer_file(owners[table][key], stored, files, current)
+                wanted = files.get(owners[table][key], ())
+                target, rule = self._prayer_file(table, key, owners[table][key], stored, wanted, current)
                 evidence = (f"{target}:1",)
             if target is None:
                 self.reasons[table, key, "text_file_path"] = rule
@@ -533,13 +542,14 @@ class _Planner:
 
     def _prayer_file(
         self,
+        table: str,
+        key: str,
         prayer_id: str,
         stored: str,
-        files: Mapping[str, tuple[str, ...]],
+        wanted: Sequence[str],
         current: Mapping[str, str],
     ) -> tuple[str | None, str]:
         """The file and the rule, or None and the reason."""
-        wanted = files.get(prayer_id, ())
         if not wanted:
             return None, "no archive file is about this prayer"
         suffix = suffix_of_temporary(stored)
@@ -547,9 +557,36 @@ class _Planner:
             return suffix, "temporary_suffix"
         if len(wanted) == 1:
             return wanted[0], "archive_header"
+        if len(written := self._files_with_its_line(table, key, prayer_id)) == 1:
+            return written.pop(), "file_of_the_line"
         if prayer_id in current:
             return current[prayer_id], "path_of_the_prayer"
         return None, f"{len(wanted)} archive files are about this prayer"
+
+    def _files_with_its_line(self, table: str, key: str, prayer_id: str) -> set[str]:
+        """The files that have a line of the row's minute: the application stores the path it appends to."""
+        if table == "prayer":
+            return set()
+        row = self._row(table, key)
+        selector = row[SELECTOR_COLUMNS[table]] if table in SELECTOR_COLUMNS else None
+        groups = [g for g in EVENT_GROUPS if (g.table, g.selector) == (table, selector)]
+        found: set[str] = set()
+        for group in groups:
+            stored_minute = stored_minutes(pd.Series([row["created_at"]]))[0]
+            minute = self.reconciliation.clocks[group.name].to_archive(stored_minute)
+            for fact in self.reconciliation.facts[group.event].get(prayer_id, ()):
+                is_near = minute is not None and fact.first - 1 <= minute <= fact.last + 1
+                if is_near and fact.file_line is not None and not fact.is_tainted:
+                    found.add(fact.file_line[0])
+        return found
+
+    def _row(self, table: str, key: str) -> Mapping[str, Any]:
+        if table not in self._rows:
+            frame = self.site.tables[table]
+            self._rows[table] = dict(zip(frame["id"], range(len(frame)), strict=True))
+        return self.site.tables[table].iloc[self._rows[table][key]].to_dict()
+
+    _rows: dict[str, dict[str, int]] = field(default_factory=dict)
 
     def _users_file(self, user_id: str) -> tuple[str | None, str, tuple[str, ...]]:
         files = users_files(self.site, user_id)

@@ -17,6 +17,7 @@ RULES: Mapping[str, str] = {
     "same_id": "the other rows with this id all belong to the same person",
     "archive_header": "exactly one archive file is about this record",
     "temporary_suffix": "the path behind the temporary folder exists in the archive and is about this record",
+    "file_of_the_line": "several files are about the prayer, and one has the line that was written with this row",
     "path_of_the_prayer": "several files are about the prayer, and its own row says which one is current",
     "registration_file": "the registration line of the user stands in this file",
     "two_witnesses": "two independent lines name another user, and the present one is a spelling variant of the name",

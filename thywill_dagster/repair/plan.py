@@ -240,7 +240,7 @@ class _Planner:
             "created_at": f"{as_datetime(minute):%Y-%m-%d %H:%M}:00.000000",
         }
         if token:
-            row["invite_token_used"] = token
+            row["invite_token_used"] = shown_key("invitetoken", token)
         if origin.path:
             row["text_file_path"] = self.style + origin.path
         unproven = [column for column in self.user_columns if column.name not in row]
@@ -429,7 +429,7 @@ class _Planner:
             Action(
                 action="repoint_reference",
                 table=lost.table,
-                primary_key=lost.primary_key,
+                primary_key=shown_key(lost.table, lost.primary_key),
                 column=lost.column,
                 before=lost.value,
                 after=user_id,
@@ -580,7 +580,7 @@ class _Planner:
                     found.add(fact.file_line[0])
         return found
 
-    def _row(self, table: str, key: str) -> Mapping[str, Any]:
+    def _row(self, table: str, key: str) -> Mapping[Any, Any]:
         if table not in self._rows:
             frame = self.site.tables[table]
             self._rows[table] = dict(zip(frame["id"], range(len(frame)), strict=True))
@@ -610,7 +610,7 @@ class _Planner:
 
     def find_unresolved(self) -> Sequence[Unresolved]:
         """The findings that no action is about."""
-        planned = {(a.table, shown_key(a.table, a.primary_key), a.column) for a in self.actions}
+        planned = {(a.table, a.primary_key, a.column) for a in self.actions}
         healed = {(t, shown_key(t, key), c): reason for (t, key, c), reason in self.healed.items()}
         reasons = {(t, shown_key(t, key), c): reason for (t, key, c), reason in self.reasons.items()}
         findings = self.detection.findings

@@ -1,0 +1,133 @@
+"""A small document model with two faces: Markdown for the UI and for diffs, self-contained HTML for people.
+
+Everything shown is data from a site, so every text is escaped here and nowhere else: a username may be a
+script or a link.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows under column names; ``total`` tells how many there would be if not all are shown."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[object]]
+    total: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Preformatted:
+    """Lines that keep their spaces."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A heading and what stands under it: paragraphs (texts), tables, preformatted blocks."""
+
+    title: str
+    blocks: Sequence[str | Table | Preformatted]
+
+
+_MARKDOWN_SPECIAL = str.maketrans({**{c: f"\\{c}" for c in "\\`*[]|~"}, "<": "&lt;", ">": "&gt;", "&": "&amp;"})
+
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; color: #1b1f24; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; }
+h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; border-bottom: 1px solid #d8dee4; }
+table { border-collapse: collapse; margin: .8rem 0; width: 100%; }
+th, td { text-align: left; vertical-align: top; padding: .3rem .6rem; border-bottom: 1px solid #e6eaee;
+  overflow-wrap: anywhere; }
+th { background: #f4f6f8; white-space: nowrap; } td.number, th.number { text-align: right; white-space: nowrap; }
+pre { background: #f4f6f8; padding: .8rem; overflow-x: auto; } p.more { color: #59636e; }
+@media print { body { margin: 0; max-width: none; } tr { break-inside: avoid; } }
+"""
+
+
+def render_markdown(title: str, sections: Sequence[Section], *, level: int = 1) -> str:
+    """The document as GitHub-flavoured Markdown."""
+    lines = [f"{'#' * level} {_markdown(title)}", ""]
+    for section in sections:
+        lines += [f"{'#' * (level + 1)} {_markdown(section.title)}", ""]
+        for block in section.blocks:
+            if isinstance(block, Table):
+                lines += [*_markdown_table(block), ""]
+            elif isinstance(block, Preformatted):
+                # No fence can be closed from inside an indented block.
+                lines += [*(f"    {line}" for line in block.text.split("\n")), ""]
+            else:
+                lines += [_markdown(block), ""]
+    return "\n".join(lines)
+
+
+def render_html(title: str, sections: Sequence[Section]) -> str:
+    """The document as one HTML page that loads nothing and runs nothing."""
+    body = [f"<h1>{html.escape(title)}</h1>"]
+    for section in sections:
+        body.append(f"<h2>{html.escape(section.title)}</h2>")
+        for block in section.blocks:
+            if isinstance(block, Table):
+                body += _html_table(block)
+            elif isinstance(block, Preformatted):
+                body.append(f"<pre>{html.escape(block.text)}</pre>")
+            else:
+                body.append(f"<p>{html.escape(block)}</p>")
+    policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head><body>\n"
+        + "\n".join(body)
+        + "\n</body></html>\n"
+    )
+
+
+def _markdown(value: object) -> str:
+    text = " ".join(_shown(value).split("\n")) if isinstance(value, str) else _shown(value)
+    return text.translate(_MARKDOWN_SPECIAL) if not isinstance(value, int | float) else text
+
+
+def _markdown_table(table: Table) -> list[str]:
+    lines = [
+        "| " + " | ".join(_markdown(column) for column in table.columns) + " |",
+        "|" + "|".join("---:" if _is_numeric(table, i) else "---" for i in range(len(table.columns))) + "|",
+    ]
+    lines += ["| " + " | ".join(_markdown(cell) for cell in row) + " |" for row in table.rows]
+    if table.total is not None and table.total > len(table.rows):
+        lines += ["", f"{table.total - len(table.rows):,} more are not shown."]
+    return lines
+
+
+def _html_table(table: Table) -> list[str]:
+    numeric = [_is_numeric(table, i) for i in range(len(table.columns))]
+    css = [' class="number"' if number else "" for number in numeric]
+    head = "".join(f"<th{c}>{html.escape(column)}</th>" for c, column in zip(css, table.columns, strict=True))
+    lines = [f"<table><thead><tr>{head}</tr></thead><tbody>"]
+    for row in table.rows:
+        cells = "".join(f"<td{c}>{html.escape(_shown(cell))}</td>" for c, cell in zip(css, row, strict=True))
+        lines.append(f"<tr>{cells}</tr>")
+    lines.append("</tbody></table>")
+    if table.total is not None and table.total > len(table.rows):
+        lines.append(f'<p class="more">{table.total - len(table.rows):,} more are not shown.</p>')
+    return lines
+
+
+def _is_numeric(table: Table, column: int) -> bool:
+    return bool(table.rows) and all(isinstance(row[column], int | float | None) for row in table.rows)
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    # A control character or a change of writing direction could make a cell look like another one.
+    return "".join(c if c.isprintable() or c == "\n" else f"\\u{ord(c):04x}" for c in str(value))

@@ -9,36 +9,44 @@ are read.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypedDict
 from zoneinfo import ZoneInfo
 
 from thywill_dagster.archives.inventory import take_inventory
 from thywill_dagster.archives.model import ArchiveRecords, PrayerTexts, ReadingContext
 from thywill_dagster.archives.parser import parse_archives
-from thywill_dagster.errors import UsageError
+from thywill_dagster.errors import RefusedError, UsageError
+from thywill_dagster.identity.normalise import lookup_key
 from thywill_dagster.identity.spellings import collect_spellings
-from thywill_dagster.identity.username_mapping import UsernameMapping, map_spellings
+from thywill_dagster.identity.username_mapping import MISSING, UsernameMapping, map_spellings
 from thywill_dagster.integrity.detection import Detection, detect
-from thywill_dagster.integrity.findings import count_findings
+from thywill_dagster.integrity.findings import FINDING_KINDS, count_findings
 from thywill_dagster.integrity.paths import ArchivePaths
 from thywill_dagster.integrity.relations import TABLE_COLUMNS
 from thywill_dagster.integrity.site import SiteView
-from thywill_dagster.repair.actions import ACTION_NAMES
+from thywill_dagster.repair.actions import ACTION_NAMES, Plan, Risk
+from thywill_dagster.repair.apply import BATCH_SIZE, apply_plan
+from thywill_dagster.repair.outcome import ApplyReport
 from thywill_dagster.repair.plan import Proposal, UserColumn, build_plan, restrict
-from thywill_dagster.repair.plan_files import write_plan
+from thywill_dagster.repair.plan_files import make_private_folder, read_plan, write_plan
 from thywill_dagster.repair.plausibility import require_plausible
 from thywill_dagster.repair.report import ReportFacts, write_report
+from thywill_dagster.result import PROBLEMS_SHOWN, CommandResult, count_actions, metrics_of
 from thywill_dagster.settings import SiteSettings
+from thywill_dagster.store.engine import display_name
 from thywill_dagster.store.snapshot import Snapshot, read_table, take_snapshot
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _EPOCH = datetime(1970, 1, 1)
+
+PLAN_LIFETIME = timedelta(days=7)
+"""Older plans are refused: whoever reviewed them has looked at another site."""
 
 Command = Literal["reconstruct", "recover-users", "fix-relationships"]
 
@@ -147,6 +155,75 @@ def build_view(
     )
 
 
+SNAPSHOT_COLUMNS: Mapping[str, str] = {
+    "table": "str",
+    "rows": "int64",
+    "snapshot_path": "str",
+    "snapshot_sha256": "str",
+    "schema_fingerprint": "str",
+    "journal_mode": "str",
+    "taken_at": "datetime64[us, UTC]",
+}
+"""One row per table of the application; all but the first two columns are the same in every row."""
+
+
+def snapshot_frame(snapshot: Snapshot) -> pd.DataFrame:
+    """What a snapshot is, with :data:`SNAPSHOT_COLUMNS`."""
+    import pandas as pd
+
+    frame = pd.DataFrame({"table": list(snapshot.row_counts), "rows": list(snapshot.row_counts.values())})
+    return frame.assign(
+        snapshot_path=str(snapshot.path),
+        snapshot_sha256=snapshot.content_sha256,
+        schema_fingerprint=snapshot.schema.fingerprint,
+        journal_mode=snapshot.journal_mode,
+        taken_at=snapshot.taken_at,
+    ).astype(dict(SNAPSHOT_COLUMNS))
+
+
+class SelectionArguments(TypedDict):
+    """The arguments of an apply that say which actions are carried out."""
+
+    only: Sequence[str]
+    max_risk: Risk
+    limit: int | None
+    batch_size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which actions of a plan are carried out; what is cut takes its dependents with it.
+
+    Attributes:
+        only: action names and finding kinds; all if empty.
+        max_risk: actions of a higher risk are left.
+        limit: number of actions at most, in plan order.
+        batch_size: rows of one transaction at most.
+    """
+
+    only: Sequence[str] = ()
+    max_risk: Risk = "high"
+    limit: int | None = None
+    batch_size: int = BATCH_SIZE
+
+    def arguments(self) -> SelectionArguments:
+        """As keyword arguments of :func:`thywill_dagster.repair.apply.apply_plan`."""
+        return {
+            "only": self.only,
+            "max_risk": self.max_risk,
+            "limit": self.limit,
+            "batch_size": self.batch_size,
+        }
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.only if name not in ACTION_NAMES and name not in FINDING_KINDS]
+        if unknown:
+            raise UsageError(
+                f"--only {unknown[0]}: there is no action and no finding of that name;"
+                f" actions: {', '.join(ACTION_NAMES)}; findings: {', '.join(FINDING_KINDS)}"
+            )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
     """One look at a site: what was read, and what was found.
@@ -233,9 +310,12 @@ def propose(
             "taken_at": look.snapshot.taken_at.isoformat(),
             "snapshot_sha256": look.snapshot.content_sha256,
             "archives_sha256": archives_fingerprint(look.view.records),
+            "metrics": metrics_of(look.findings, look.detection.consistency),
         },
     )
-    proposal = replace(proposal, plan=restrict(proposal.plan, COMMAND_SCOPES[command]))
+    plan = restrict(proposal.plan, COMMAND_SCOPES[command])
+    plan = replace(plan, provenance={**plan.provenance, "unresolved": len(proposal.unresolved)})
+    proposal = replace(proposal, plan=plan)
     folder = write_plan(settings.data_dir, proposal)
     return StoredProposal(proposal=proposal, folder=folder, report=write_report(folder, proposal, report_facts(look)))
 
@@ -265,6 +345,168 @@ def archives_fingerprint(records: ArchiveRecords) -> str:
 def map_usernames(view: SiteView) -> pd.DataFrame:
     """Every spelling of the archives and whom it means."""
     return map_spellings(collect_spellings(view.records), view.mapping)
+
+
+def rehearse(settings: SiteSettings, plan: Plan, look: Look, selection: Selection) -> ApplyReport:
+    """Carries the plan out on a private copy: every guard is evaluated, nothing of the site is written."""
+    return apply_plan(
+        plan,
+        settings.database,
+        backup_directory=SiteFolders.of(settings).backups,
+        dry_run=True,
+        rehearsal_copy=look.snapshot.path,
+        **selection.arguments(),
+    )
+
+
+def execute(
+    settings: SiteSettings,
+    plan_id: str,
+    selection: Selection,
+    *,
+    now: Callable[[], datetime],
+    on_point: Callable[[str], None] = lambda name: None,
+) -> ApplyReport:
+    """Carries a stored plan out on the database of the site.
+
+    Raises:
+        UsageError: there is no such plan.
+        RefusedError: the plan does not fit any more, another run is writing, the backup cannot be made.
+    """
+    plan = read_plan(settings.data_dir, plan_id)
+    return apply_plan(
+        plan,
+        settings.database,
+        backup_directory=SiteFolders.of(settings).backups,
+        now=now,
+        on_point=on_point,
+        **selection.arguments(),
+    )
+
+
+def refuse_stale_plan(settings: SiteSettings, plan: Plan, now: datetime) -> None:
+    """Makes sure that the plan was made for this site and not too long ago.
+
+    Raises:
+        RefusedError: it was not.
+    """
+    planned_for = plan.provenance.get("database")
+    if planned_for != display_name(settings.database):
+        raise RefusedError(
+            f"the plan was made for {planned_for}, not for {display_name(settings.database)}; make a new dry run"
+        )
+    age = now - datetime.fromisoformat(str(plan.provenance["taken_at"]))
+    if age > PLAN_LIFETIME:
+        raise RefusedError(f"the plan is {age.days} days old; make a new dry run and review that")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """What a look from scratch says about a run.
+
+    Attributes:
+        look: the site afterwards.
+        broken_promises: applied actions whose cell or row is not as promised, or that left their finding.
+        changed_by_application: cells and rows that differ from the backup and that the run did not change.
+        samples: some of these, as ``table/primary key/column``.
+        displayed_none: what the application's own queries would show as ``None``: query to number of rows.
+    """
+
+    look: Look
+    broken_promises: Sequence[str]
+    changed_by_application: int
+    samples: Sequence[str]
+    displayed_none: Mapping[str, int]
+
+
+def result_of_look(look: Look, *, report: Path | None) -> CommandResult:
+    """The answer of a command that only looks."""
+    metrics = metrics_of(look.findings, look.detection.consistency)
+    return CommandResult(
+        mode="dry_run",
+        findings=look.findings,
+        before=metrics,
+        after=metrics,
+        consistency={name: agreement.to_json() for name, agreement in look.detection.consistency.items()},
+        problems=shown_problems(look.view.records),
+        report=str(report or ""),
+    )
+
+
+def result_of_dry_run(look: Look, stored: StoredProposal, rehearsal: ApplyReport) -> CommandResult:
+    """The answer of a dry run: what an execute would leave is told from what the rehearsal changed."""
+    plan = stored.proposal.plan
+    done = {outcome.action_id for outcome in rehearsal.outcomes if outcome.outcome == "would_apply"}
+    left = look.findings
+    for kind, count in count_findings(_repaired(look, plan, done)).items():
+        left[kind] -= count
+    return replace(
+        result_of_look(look, report=stored.report),
+        plan_id=stored.plan_id,
+        actions=count_actions(plan, rehearsal),
+        after=left,
+        unresolved=len(stored.proposal.unresolved),
+        ready=len(done),
+        problems=[*shown_problems(look.view.records), *_stopped(rehearsal)],
+        is_refused=bool(rehearsal.problem),
+    )
+
+
+def result_of_execute(plan: Plan, report: ApplyReport, verification: Verification, html: Path) -> CommandResult:
+    """The answer of an execute."""
+    look = verification.look
+    unkept = [{"path": "", "line": 0, "reason": promise} for promise in verification.broken_promises]
+    before = dict(plan.provenance["metrics"])
+    return replace(
+        result_of_look(look, report=html),
+        mode="execute",
+        plan_id=plan.plan_id,
+        findings={kind: before[kind] for kind in look.findings},
+        actions=count_actions(plan, report),
+        before=before,
+        problems=[*shown_problems(look.view.records), *_stopped(report), *unkept],
+        backup=report.backup,
+        run_id=report.run_id if report.backup else None,
+        unresolved=int(plan.provenance["unresolved"]),
+        is_refused=bool(report.problem),
+    )
+
+
+def shown_problems(records: ArchiveRecords) -> list[dict[str, object]]:
+    """The archive's problems as the answer lists them."""
+    shown = records.problems.head(PROBLEMS_SHOWN)
+    return [
+        {"path": path, "line": int(line), "reason": reason}
+        for path, line, reason in zip(shown["path"], shown["line"], shown["reason"], strict=True)
+    ]
+
+
+def _stopped(report: ApplyReport) -> list[dict[str, object]]:
+    return [{"path": "", "line": 0, "reason": report.problem}] if report.problem else []
+
+
+def _repaired(look: Look, plan: Plan, done: Collection[str]) -> pd.DataFrame:
+    """The findings that these actions take away."""
+    actions = [action for action in plan.actions if action.action_id in done]
+    cells = {(action.table, action.primary_key, action.column) for action in actions if action.column}
+    users = {action.primary_key for action in actions if action.inserts_row}
+    names = {lookup_key(str(a.after["display_name"])) for a in actions if isinstance(a.after, Mapping)}
+    findings = look.detection.findings
+    return findings[
+        [
+            (table, key, column) in cells
+            or (value in users and column != "text_file_path")
+            or (kind == "missing_user" and key.removeprefix(MISSING) in names)
+            for kind, table, key, column, value in zip(
+                findings["kind"],
+                findings["table"],
+                findings["primary_key"],
+                findings["column"],
+                findings["value"],
+                strict=True,
+            )
+        ]
+    ]
 
 
 def archive_zone(settings: SiteSettings) -> ZoneInfo | None:

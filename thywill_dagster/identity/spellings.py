@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pandas as pd
 
 from thywill_dagster.archives.model import ArchiveRecords
+
+
+SPELLING_COLUMNS: Mapping[str, str] = {"spelling": "str", "occurrences": "int64", "first_seen": "str"}
+"""One row per spelling; ``first_seen`` is the ``path:line`` of its first occurrence."""
 
 
 def collect_spellings(records: ArchiveRecords) -> pd.DataFrame:
     """Names of authors, actors, registered users and inviters.
 
     Returns:
-        Columns ``spelling``, ``occurrences``, ``first_seen`` (``path:line``), one row per spelling, sorted.
+        Frame with :data:`SPELLING_COLUMNS`, sorted by spelling.
     """
     events = records.events[records.events["source"] != "pipe_file"]
     registrations = records.registrations
@@ -32,4 +38,4 @@ def collect_spellings(records: ArchiveRecords) -> pd.DataFrame:
             "occurrences": grouped.size().to_numpy(),
             "first_seen": (first["path"] + ":" + first["line"].astype("str")).to_numpy(),
         }
-    ).astype({"spelling": "str", "occurrences": "int64", "first_seen": "str"})
+    ).astype(dict(SPELLING_COLUMNS))

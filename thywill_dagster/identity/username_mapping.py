@@ -36,6 +36,10 @@ MAPPING_COLUMNS: Mapping[str, str] = {
 the ``path:line`` of its first occurrence."""
 
 
+CONFLICT_COLUMNS: Mapping[str, str] = {"lookup_key": "str", "spellings": "str", "user_ids": "str", "reason": "str"}
+"""One row per name that needs a person; ``spellings`` and ``user_ids`` are joined by a comma and a space."""
+
+
 @dataclass(frozen=True, slots=True)
 class UsernameMapping:
     """Resolves names to persons.
@@ -118,7 +122,7 @@ def find_conflicts(mapped: pd.DataFrame, users: pd.DataFrame) -> pd.DataFrame:
     """What a person must decide: spellings that several users match, and users that are equal.
 
     Returns:
-        Columns ``lookup_key``, ``spellings``, ``user_ids`` (both joined by a comma), ``reason``.
+        Frame with :data:`CONFLICT_COLUMNS`.
     """
     keys = users["display_name"].map(lookup_key)
     rows: list[tuple[str, str, str, str]] = []
@@ -132,5 +136,4 @@ def find_conflicts(mapped: pd.DataFrame, users: pd.DataFrame) -> pd.DataFrame:
                     "several users that the application holds for the same",
                 )
             )
-    columns = ["lookup_key", "spellings", "user_ids", "reason"]
-    return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(columns, "str"))
+    return pd.DataFrame(rows, columns=list(CONFLICT_COLUMNS)).astype(dict(CONFLICT_COLUMNS))

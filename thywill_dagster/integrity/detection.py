@@ -6,7 +6,6 @@ counted but not judged, because the application writes the file before the row c
 
 from __future__ import annotations
 
-import hashlib
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,7 +22,7 @@ from thywill_dagster.integrity.findings import Finding, findings_frame
 from thywill_dagster.integrity.matching import TOLERANCE_MINUTES, Fact
 from thywill_dagster.integrity.paths import classify_path, files_by_prayer
 from thywill_dagster.integrity.reconciliation import Reconciliation, reconcile
-from thywill_dagster.integrity.relations import RECORD_REFERENCES, USER_REFERENCES, primary_key_of
+from thywill_dagster.integrity.relations import RECORD_REFERENCES, primary_key_of, shown_key
 from thywill_dagster.integrity.site import (
     NO_MINUTE,
     SiteView,
@@ -45,12 +44,17 @@ PATH_TABLES: Sequence[tuple[str, str]] = (
 BELOW_CYCLE = -1
 """Depth of users in a cycle of inviters or below one."""
 
+TREE_COLUMNS: Mapping[str, str] = {
+    "user_id": "str",
+    "display_name": "str",
+    "inviter_id": "str",
+    "depth": "int64",
+}
+"""One row per user; ``inviter_id`` is empty for none; ``depth`` is 0 for users without a known inviter and
+:data:`BELOW_CYCLE` in a cycle and below."""
+
 PATHLESS_LOG_PREFIXES = ("set_", "remove_")
 """Log rows that the application writes without a path: NULL there is not a finding."""
-
-_PRIVATE_TABLES = {r.table for r in USER_REFERENCES if r.is_private} | {
-    r.table for r in RECORD_REFERENCES if r.is_private
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +79,6 @@ class Detection:
 def detect(site: SiteView) -> Detection:
     """Looks at everything once."""
     return _Detector(site).run()
-
-
-def shown_key(table: str, key: str) -> str:
-    """The primary key as it may be shown: the keys of sessions and tokens are secrets."""
-    if table in _PRIVATE_TABLES:
-        return "sha256:" + hashlib.sha256(key.encode()).hexdigest()[:16]
-    return key
 
 
 class _Mark(NamedTuple):
@@ -360,8 +357,7 @@ def build_tree(users: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """The invite tree as the database has it, and the users that are part of a cycle.
 
     Returns:
-        Frame with ``user_id``, ``display_name``, ``inviter_id``, ``depth`` (0 for users without a known
-        inviter, -1 for users in a cycle or below one), and the ids in a cycle, sorted.
+        Frame with :data:`TREE_COLUMNS`, and the ids in a cycle, sorted.
     """
     inviters = dict(zip(users["id"], users["invited_by_user_id"], strict=True))
     depth: dict[str, int] = {}
@@ -391,7 +387,7 @@ def build_tree(users: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
             "inviter_id": users["invited_by_user_id"].fillna(""),
             "depth": [depth[user_id] for user_id in users["id"]],
         }
-    ).astype({"user_id": "str", "display_name": "str", "inviter_id": "str", "depth": "int64"})
+    ).astype(dict(TREE_COLUMNS))
     return frame.sort_values(["depth", "display_name", "user_id"], ignore_index=True), sorted(cycles)
 
 

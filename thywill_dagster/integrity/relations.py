@@ -6,6 +6,7 @@ prayer, the user of a mark) are not declared; so the whole chain stands on these
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -89,6 +90,29 @@ PRIMARY_KEYS: Mapping[str, str] = {"invitetoken": "token", "changelogentry": "co
 def primary_key_of(table: str) -> str:
     """Name of the table's primary key column."""
     return PRIMARY_KEYS.get(table, "id")
+
+
+PRIVATE_TABLES: frozenset[str] = frozenset(
+    [r.table for r in USER_REFERENCES if r.is_private] + [r.table for r in RECORD_REFERENCES if r.is_private]
+)
+"""Tables whose primary keys are secrets: whoever knows one can act as somebody else."""
+
+SECRET_COLUMNS: Mapping[tuple[str, str], str] = {("user", "invite_token_used"): "invitetoken"}
+"""Columns that hold the key of a row of a private table."""
+
+_HASH_PREFIX = "sha256:"
+
+
+def shown_key(table: str, key: str) -> str:
+    """The primary key as it may leave the process: of a private table only its hash."""
+    if table not in PRIVATE_TABLES:
+        return key
+    return _HASH_PREFIX + hashlib.sha256(key.encode()).hexdigest()[:32]
+
+
+def is_hidden(value: object) -> bool:
+    """Whether a value is what :func:`shown_key` made of a secret."""
+    return isinstance(value, str) and value.startswith(_HASH_PREFIX)
 
 
 TABLE_COLUMNS: Mapping[str, Sequence[str]] = {

@@ -62,7 +62,9 @@ class SiteView:
     @cached_property
     def registrations(self) -> RegistrationBook:
         """How users came."""
-        return RegistrationBook(self.records.registrations, self.tables["invitetoken"], self.mapping.person_of, self.display_names)
+        return RegistrationBook(
+            self.records.registrations, self.tables["invitetoken"], self.mapping.person_of, self.display_names
+        )
 
     def is_same_person(self, row_person: str, fact_person: str) -> bool:
         """Whether a row of this user may belong to an event of that person.

@@ -47,7 +47,8 @@ class Action:
     Attributes:
         action: what is done; the closed vocabulary of :data:`ACTION_NAMES`.
         table: table of the application's database.
-        primary_key: value of the table's single-column primary key.
+        primary_key: value of the table's single-column primary key; in tables whose keys are secrets its hash,
+            as :func:`thywill_dagster.integrity.detection.shown_key` gives it.
         column: the column that changes, or None when a whole row is inserted.
         before: the cell now, None for NULL and for inserted rows. The guard of the write.
         after: the cell afterwards, or for an inserted row its columns.
@@ -59,6 +60,7 @@ class Action:
         reason: why a person must look, empty when ready.
         depends_on: ids of the actions that must have been applied before.
         unproven_columns: columns of an inserted row that no evidence gives and that get the schema's default.
+        finding: kind of the finding that the action repairs.
     """
 
     action: ActionName
@@ -74,6 +76,7 @@ class Action:
     reason: str = ""
     depends_on: tuple[str, ...] = ()
     unproven_columns: tuple[str, ...] = ()
+    finding: str = ""
 
     @property
     def action_id(self) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,15 @@ from sqlalchemy.exc import DBAPIError
 
 from thywill_dagster.errors import RefusedError, UsageError
 from thywill_dagster.identity.normalise import lookup_key
-from thywill_dagster.integrity.relations import RECORD_REFERENCES, SYSTEM, USER_REFERENCES
+from thywill_dagster.integrity.relations import (
+    PRIVATE_TABLES,
+    RECORD_REFERENCES,
+    SECRET_COLUMNS,
+    SYSTEM,
+    USER_REFERENCES,
+    is_hidden,
+    shown_key,
+)
 from thywill_dagster.repair.actions import RISK_ORDER, RULES_VERSION, Action, Plan, Risk
 from thywill_dagster.repair.outcome import ActionOutcome, ApplyReport, OutcomeName
 from thywill_dagster.store.backup import make_backup
@@ -225,7 +233,7 @@ class _Selection:
                 reason, word = action.reason, "needs review"
             elif action.action in ARCHIVE_ACTIONS:
                 reason, word = "changes an archive file, not the database", "changes an archive file"
-            elif kinds and action.action not in kinds:
+            elif kinds and kinds.isdisjoint((action.action, action.finding)):
                 reason, word = f"{action.action} is not among the selected actions", "is not selected"
             elif RISK_ORDER[action.risk] > highest:
                 reason, word = f"its risk is {action.risk}, above {max_risk}", "is above the selected risk"
@@ -342,9 +350,36 @@ class _Run:
             self._schema = describe_schema(connection)
             self._require_same_schema(self._schema)
             require_no_triggers(self._schema, {step.action.table for step in self._steps})
+            self._reveal_secrets(connection)
             for step in self._steps:
                 self._require_possible(step)
             self._read_referrers(connection)
+
+    def _reveal_secrets(self, connection: Connection) -> None:
+        """Puts the keys back that the plan holds only as hashes; steps whose key is gone are skipped."""
+        hidden = {table for step in self._steps for table, value in _secrets_of(step.action) if is_hidden(value)}
+        keys = {
+            shown_key(name, key): key
+            for name in hidden & self._schema.tables.keys()
+            for key, _ in read_column(connection, self._schema.tables[name], primary_key_of(self._schema.tables[name]))
+        }
+        revealed = []
+        for step in self._steps:
+            action = step.action
+            wanted = [str(value) for _, value in _secrets_of(action) if is_hidden(value)]
+            if any(value not in keys for value in wanted):
+                reason = "the token or session that it is about is gone since the plan was made"
+                self._outcomes[step.position] = ActionOutcome(step.action_id, action.action, "skipped", reason)
+                self._unmet[step.action_id] = "was skipped"
+                continue
+            if wanted:
+                after = action.after
+                if isinstance(after, Mapping):
+                    after = {name: keys.get(str(value), value) for name, value in after.items()}
+                primary_key = keys.get(action.primary_key, action.primary_key)
+                step = step._replace(action=replace(action, primary_key=primary_key, after=after))
+            revealed.append(step)
+        self._steps = tuple(revealed)
 
     def has_work(self, database: str) -> bool:
         """Looks, without a lock, whether anything would be written; if not, the outcomes are final."""
@@ -413,9 +448,7 @@ class _Run:
         Raises:
             RefusedError: nothing was written, because another run or another schema got in before us.
         """
-        self._writer = Writer(
-            make_engine(database), run_id=self.run_id, on_point=self._on_point, is_private=is_private
-        )
+        self._writer = Writer(make_engine(database), run_id=self.run_id, on_point=self._on_point, is_private=is_private)
         done = 0
         with self._writer as writer:
             while done < len(self._steps):
@@ -439,8 +472,7 @@ class _Run:
         outcomes = [self._outcomes[position] for position in range(len(self._plan.actions))]
         if dry_run:
             outcomes = [
-                ActionOutcome(o.action_id, o.action, "would_apply") if o.outcome == "applied" else o
-                for o in outcomes
+                ActionOutcome(o.action_id, o.action, "would_apply") if o.outcome == "applied" else o for o in outcomes
             ]
         return ApplyReport(
             run_id="" if dry_run else self.run_id,
@@ -459,9 +491,7 @@ class _Run:
                 step.action_id, step.action.action, "failed", f"not written: {self._problem}"
             )
 
-    def _write_batch(
-        self, connection: Connection, number: int, *, start: int
-    ) -> tuple[tuple[int, _Batch], bool]:
+    def _write_batch(self, connection: Connection, number: int, *, start: int) -> tuple[tuple[int, _Batch], bool]:
         """One transaction's work from the step ``start`` on: (next step, what was done), is it the last."""
         assert self._writer is not None
         if schema_version(connection) != self._schema_version:
@@ -556,13 +586,9 @@ class _Run:
             verdicts.append(verdict)
         return verdicts
 
-    def _judge_inserts(
-        self, batch: _Batch, table: TableDescription, steps: Sequence[_Step]
-    ) -> list[_Verdict]:
+    def _judge_inserts(self, batch: _Batch, table: TableDescription, steps: Sequence[_Step]) -> list[_Verdict]:
         stored = read_rows(batch.connection, table, [step.action.primary_key for step in steps])
-        parents = {
-            name: PARENTS[table.name, name] for name in table.column_names if (table.name, name) in PARENTS
-        }
+        parents = {name: PARENTS[table.name, name] for name in table.column_names if (table.name, name) in PARENTS}
         for name, parent in parents.items():
             self._present(batch, parent, {str(_row_of(step).get(name)) for step in steps})
         return [self._judge_insert(batch, table, parents, stored, step) for step in steps]
@@ -672,9 +698,7 @@ class _Run:
         self._on_point("after_statement")
         return changed
 
-    def _images(
-        self, batch: _Batch, table: TableDescription, verdicts: Sequence[_Verdict]
-    ) -> list[tuple[Any, Any]]:
+    def _images(self, batch: _Batch, table: TableDescription, verdicts: Sequence[_Verdict]) -> list[tuple[Any, Any]]:
         """What each write changed as (before, after), as the database stored it; notes the references."""
         column = verdicts[0].step.action.column
         keys = [verdict.step.action.primary_key for verdict in verdicts]
@@ -690,13 +714,9 @@ class _Run:
         kept = kept_types(table, column)
         converted = [v.step.action.primary_key for v in verdicts if type(v.step.action.after) not in kept]
         stored = read_cells(batch.connection, table, column, converted) if converted else {}
-        return [
-            (v.content, stored.get(key, v.step.action.after)) for key, v in zip(keys, verdicts, strict=True)
-        ]
+        return [(v.content, stored.get(key, v.step.action.after)) for key, v in zip(keys, verdicts, strict=True)]
 
-    def _journal(
-        self, batch: _Batch, verdicts: Sequence[_Verdict], images: Sequence[tuple[Any, Any]]
-    ) -> None:
+    def _journal(self, batch: _Batch, verdicts: Sequence[_Verdict], images: Sequence[tuple[Any, Any]]) -> None:
         at = self._now().astimezone(UTC).isoformat(timespec="microseconds")
         rows = []
         for verdict, (before, after) in zip(verdicts, images, strict=True):
@@ -749,6 +769,16 @@ def _index_of(step: _Step, table: TableDescription) -> tuple[str, tuple[str, ...
         if column not in table.column_names:
             raise RefusedError(f"the plan names the column {table.name}.{column}, which the database lacks")
     return name, tuple(columns)
+
+
+def _secrets_of(action: Action) -> Iterator[tuple[str, Any]]:
+    """The private table and the value of each place of an action that may hold a secret."""
+    if action.table in PRIVATE_TABLES:
+        yield action.table, action.primary_key
+    if isinstance(action.after, Mapping):
+        for name, value in action.after.items():
+            if (action.table, name) in SECRET_COLUMNS:
+                yield SECRET_COLUMNS[action.table, name], value
 
 
 def _row_of(step: _Step) -> Mapping[str, Any]:

@@ -18,7 +18,7 @@ import pandas as pd
 from thywill_dagster.archives.timestamps import as_datetime
 from thywill_dagster.identity.normalise import lookup_key
 from thywill_dagster.identity.username_mapping import MISSING, is_missing, is_user
-from thywill_dagster.integrity.detection import PATH_TABLES, Detection, shown_key, users_files
+from thywill_dagster.integrity.detection import PATH_TABLES, Detection, users_files
 from thywill_dagster.integrity.paths import common_style, files_by_prayer, suffix_of_temporary
 from thywill_dagster.integrity.reconciliation import (
     EVENT_GROUPS,
@@ -27,7 +27,7 @@ from thywill_dagster.integrity.reconciliation import (
     SELECTOR_COLUMNS,
     LostReference,
 )
-from thywill_dagster.integrity.relations import USER_REFERENCES
+from thywill_dagster.integrity.relations import USER_REFERENCES, shown_key
 from thywill_dagster.integrity.site import NO_MINUTE, SiteView, stored_minutes
 from thywill_dagster.repair.actions import RISK_ORDER, Action, CellValue, Plan
 
@@ -127,7 +127,7 @@ def build_plan(
     planner.plan_inviters()
     planner.plan_references()
     planner.plan_paths()
-    actions = _settle_statuses(_with_cap(planner.actions, site, expected_users))
+    actions = _settle_statuses(_with_cap(planner.name_findings(), site, expected_users))
     plan = Plan(actions=actions, schema_fingerprint=schema_fingerprint, provenance=provenance or {})
     return Proposal(plan=plan, unresolved=tuple(planner.find_unresolved()))
 
@@ -607,6 +607,29 @@ class _Planner:
 
     def _leave(self, lost: LostReference, reason: str) -> None:
         self.reasons[lost.table, lost.primary_key, lost.column] = reason
+
+    def name_findings(self) -> list[Action]:
+        """The actions, each with the kind of finding that it repairs."""
+        findings = self.detection.findings
+        kinds = dict(
+            zip(
+                zip(findings["table"], findings["primary_key"], findings["column"], strict=True),
+                findings["kind"],
+                strict=True,
+            )
+        )
+        by_default = {"set_inviter": "user_without_inviter"}
+        return [
+            replace(
+                action,
+                finding="missing_user"
+                if action.inserts_row
+                else kinds.get(
+                    (action.table, action.primary_key, action.column or ""), by_default.get(action.action, "")
+                ),
+            )
+            for action in self.actions
+        ]
 
     def find_unresolved(self) -> Sequence[Unresolved]:
         """The findings that no action is about."""

@@ -1,0 +1,212 @@
+"""What every asset is, for a data engineer who has never seen ThyWill: the text of the asset catalogue.
+
+Columns are the contracts of the core, so that the catalogue cannot say anything else than the code does.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import dagster as dg
+
+from thywill_dagster.archives.model import (
+    ACCOUNT_COLUMNS,
+    EVENT_COLUMNS,
+    FILE_COLUMNS,
+    PRAYER_COLUMNS,
+    PROBLEM_COLUMNS,
+    REGISTRATION_COLUMNS,
+)
+from thywill_dagster.chain import SNAPSHOT_COLUMNS
+from thywill_dagster.identity.history import CHANGE_COLUMNS
+from thywill_dagster.identity.spellings import SPELLING_COLUMNS
+from thywill_dagster.identity.username_mapping import CONFLICT_COLUMNS, MAPPING_COLUMNS
+from thywill_dagster.integrity.detection import TREE_COLUMNS
+from thywill_dagster.integrity.findings import FINDING_COLUMNS
+from thywill_dagster.repair.frames import OUTCOME_COLUMNS, PLAN_COLUMNS
+
+OWNERS = ["team:data-engineering"]
+
+
+class Entry(NamedTuple):
+    """One asset: its group, what it is, its columns, what it is made with."""
+
+    group: str
+    description: str
+    columns: Mapping[str, str]
+    kinds: frozenset[str] = frozenset({"python", "pandas"})
+
+
+CATALOGUE: Mapping[str, Entry] = {
+    "site_snapshot": Entry(
+        "site",
+        "What the application's database held: one row per table with its number of rows. Taken from a private"
+        " copy that blocks nobody; everything downstream reads that copy, never the live file.",
+        SNAPSHOT_COLUMNS,
+        frozenset({"python", "sqlite"}),
+    ),
+    "archive_files": Entry(
+        "archives",
+        "Inventory of the text archive: one row per file with its kind, month, content hash, and how many of its"
+        " lines were used, ignored by a named rule, or could not be used. Join on `path`.",
+        FILE_COLUMNS,
+    ),
+    "prayer_records": Entry(
+        "archives",
+        "One row per prayer file: who wrote the prayer and when, by line 1 and 2. Texts are kept as hash and"
+        " length only. Several files may have one `prayer_id`; that is legal.",
+        PRAYER_COLUMNS,
+    ),
+    "archive_events": Entry(
+        "archives",
+        "One row per event line: somebody prayed, marked a prayer as answered, gave a testimony, archived or"
+        " restored it. Lines that a user's own text could have forged are marked `is_tainted`.",
+        EVENT_COLUMNS,
+    ),
+    "registrations": Entry(
+        "archives",
+        "One row per registration line: who joined when, on whose invitation (`inviter` is empty for directly).",
+        REGISTRATION_COLUMNS,
+    ),
+    "account_records": Entry(
+        "archives",
+        "Roles, tokens, invitations and sign-in records where an archive has them. Secrets are hashes.",
+        ACCOUNT_COLUMNS,
+    ),
+    "archive_problems": Entry(
+        "archives",
+        "One row per archive line or file that could not be used, with the reason. Empty in a healthy archive.",
+        PROBLEM_COLUMNS,
+    ),
+    "username_spellings": Entry(
+        "identity",
+        "Every spelling of a username that stands anywhere in the archives, how often, and where first.",
+        SPELLING_COLUMNS,
+    ),
+    "username_mapping": Entry(
+        "identity",
+        "Whom each spelling means: a user id, or a marker for somebody whom the database does not have, and by"
+        " which rule (exact, normalised as the application does it, missing, conflict, placeholder).",
+        MAPPING_COLUMNS,
+    ),
+    "username_conflicts": Entry(
+        "identity",
+        "Names that a person must decide: several users whom the application holds for the same. Empty is good.",
+        CONFLICT_COLUMNS,
+    ),
+    "username_changes": Entry(
+        "identity",
+        "Audit trail: spellings that mean another user than in an earlier look. Rows are only ever added.",
+        CHANGE_COLUMNS,
+    ),
+    "orphaned_prayers": Entry(
+        "integrity",
+        "Prayers whose author is nobody: NULL, empty, the text None, or an id that no user has. Empty is good.",
+        FINDING_COLUMNS,
+    ),
+    "orphaned_prayer_marks": Entry(
+        "integrity",
+        "Marks (somebody prayed for a prayer) whose user is nobody. Empty is good.",
+        FINDING_COLUMNS,
+    ),
+    "dangling_references": Entry(
+        "integrity",
+        "All other references, declared as foreign keys or not, that lead to no row. Empty is good.",
+        FINDING_COLUMNS,
+    ),
+    "broken_archive_paths": Entry(
+        "integrity",
+        "Stored archive paths that are missing, point into a deleted temporary folder, out of the archive, to no"
+        " file, or to the file of another record. Empty is good.",
+        FINDING_COLUMNS,
+    ),
+    "unarchived_records": Entry(
+        "integrity",
+        "Rows of the database of which no archive line tells. Never evidence against the row: an old archive may"
+        " have been copied over a newer one.",
+        FINDING_COLUMNS,
+    ),
+    "invite_tree": Entry(
+        "integrity",
+        "Who invited whom, as the database has it: one row per user with the inviter and the depth in the tree.",
+        TREE_COLUMNS,
+    ),
+    "relationship_differences": Entry(
+        "integrity",
+        "Where archives and database tell different stories: rows that only one side has, other authors, other"
+        " inviters, several users with one name. Empty is good.",
+        FINDING_COLUMNS,
+    ),
+    "reconstruction_plan": Entry(
+        "reconstruction",
+        "What would be changed: one row per change of one cell or one new row, with before, after, the rule, the"
+        " risk and the evidence as `path:line`. `needs_review` is never applied. The complete plan lies immutable"
+        " under its `plan_id` in the data directory.",
+        PLAN_COLUMNS,
+    ),
+    "reconstruction_report": Entry(
+        "reconstruction",
+        "What a person reviews before an apply: Markdown and self-contained HTML, and a preview of the SQL.",
+        {},
+        frozenset({"python", "markdown"}),
+    ),
+    "database_backup": Entry(
+        "repair",
+        "The verified backup that was made before the first write of the last apply.",
+        {},
+        frozenset({"python", "sqlite"}),
+    ),
+    "applied_repairs": Entry(
+        "repair",
+        "What became of every change of the applied plan: applied, skipped because the row is not as it was,"
+        " left for review, or failed. Never in a default selection: it needs the reviewed `plan_id`.",
+        OUTCOME_COLUMNS,
+        frozenset({"python", "sqlite"}),
+    ),
+    "repair_verification": Entry(
+        "repair",
+        "A look from scratch after the apply: is every applied change there, is what it repaired no finding any"
+        " more, and did anything else change?",
+        {},
+    ),
+}
+
+
+def asset_out(name: str) -> dg.AssetOut:
+    """The declaration of an asset that a step stores as a frame."""
+    entry = CATALOGUE[name]
+    return dg.AssetOut(
+        key=name,
+        group_name=entry.group,
+        description=entry.description,
+        kinds=set(entry.kinds),
+        owners=OWNERS,
+        metadata=_column_schema(entry),
+        io_manager_key="frames" if entry.columns else None,
+        dagster_type=dg.Any if entry.columns else dg.Nothing,
+    )
+
+
+def asset_outs(names: Sequence[str]) -> dict[str, dg.AssetOut]:
+    """Several of them, by name."""
+    return {name: asset_out(name) for name in names}
+
+
+def asset_spec(name: str, **arguments: object) -> dg.AssetSpec:
+    """The declaration of an asset that stores nothing of its own."""
+    entry = CATALOGUE[name]
+    return dg.AssetSpec(
+        name,
+        group_name=entry.group,
+        description=entry.description,
+        kinds=set(entry.kinds),
+        owners=OWNERS,
+        metadata=_column_schema(entry),
+        **arguments,  # type: ignore[arg-type]
+    )
+
+
+def _column_schema(entry: Entry) -> dict[str, dg.TableSchema]:
+    if not entry.columns:
+        return {}
+    columns = [dg.TableColumn(name, type=dtype) for name, dtype in entry.columns.items()]
+    return {"dagster/column_schema": dg.TableSchema(columns)}

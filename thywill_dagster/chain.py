@@ -32,7 +32,7 @@ from thywill_dagster.repair.actions import ACTION_NAMES, Plan, Risk
 from thywill_dagster.repair.apply import BATCH_SIZE, apply_plan
 from thywill_dagster.repair.outcome import ApplyReport
 from thywill_dagster.repair.plan import Proposal, UserColumn, build_plan, restrict
-from thywill_dagster.repair.plan_files import make_private_folder, read_plan, write_plan
+from thywill_dagster.repair.plan_files import read_plan, write_plan
 from thywill_dagster.repair.plausibility import require_plausible
 from thywill_dagster.repair.report import ReportFacts, write_report
 from thywill_dagster.result import PROBLEMS_SHOWN, CommandResult, count_actions, metrics_of

@@ -9,6 +9,7 @@ from upath import UPath
 
 from thywill_dagster import chain
 from thywill_dagster.archives.model import ArchiveRecords
+from thywill_dagster.repair.plan_files import make_private_folder
 from thywill_dagster.settings import SiteSettings
 from thywill_dagster.store.snapshot import Snapshot, load_snapshot
 
@@ -45,9 +46,7 @@ class SiteResource(dg.ConfigurableResource):
         snapshot = snapshot_of(site_snapshot)
         key = (snapshot.content_sha256, chain.archives_fingerprint(records))
         if key not in self._looks:
-            view = chain.build_view(
-                self.settings(), chain.read_tables(snapshot), records, taken_at=snapshot.taken_at
-            )
+            view = chain.build_view(self.settings(), chain.read_tables(snapshot), records, taken_at=snapshot.taken_at)
             self._looks.clear()
             self._looks[key] = chain.judge(snapshot, view)
         return self._looks[key]
@@ -79,7 +78,7 @@ class FrameStorage(dg.ConfigurableIOManagerFactory):
     def create_io_manager(self, context: dg.InitResourceContext) -> FrameIOManager:
         """An I/O manager for the folder, which is created for this user only."""
         folder = chain.SiteFolders.of(self.site.settings()).frames
-        chain.make_private_folder(folder)
+        make_private_folder(folder)
         return FrameIOManager(base_path=UPath(folder))
 
 

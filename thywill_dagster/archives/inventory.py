@@ -55,9 +55,7 @@ def take_inventory(root: Path) -> Inventory:
             status = entry.stat(follow_symlinks=False)
             files.append(ArchiveFile(relative, status.st_size, status.st_mtime_ns))
     if not files:
-        raise CouldNotLookError(
-            f"the archive directory {root} holds no file that can be read: is --archives right?"
-        )
+        raise CouldNotLookError(f"the archive directory {root} holds no file that can be read: is --archives right?")
     return Inventory(real_root, tuple(sorted(files, key=lambda f: f.path)), tuple(sorted(left_out)))
 
 

@@ -40,9 +40,7 @@ class ArchiveKind:
 _MONTH = r"(?P<year>\d{4})_(?P<month>0[1-9]|1[0-2])"
 
 
-def _pipe(
-    name: str, pattern: str, columns: str, clock: Literal["local", "utc", "none"] = "utc"
-) -> ArchiveKind:
+def _pipe(name: str, pattern: str, columns: str, clock: Literal["local", "utc", "none"] = "utc") -> ArchiveKind:
     return ArchiveKind(
         name=name,
         pattern=re.compile(pattern),
@@ -65,9 +63,7 @@ ARCHIVE_KINDS: tuple[ArchiveKind, ...] = (
         pattern=re.compile(r"prayers/(?P<year>\d{4})/(?P<month>0[1-9]|1[0-2])/[^/]+\.txt"),
         reader="prayer_file",
     ),
-    ArchiveKind(
-        name="registrations", pattern=re.compile(rf"users/{_MONTH}_users\.txt"), reader="registrations"
-    ),
+    ArchiveKind(name="registrations", pattern=re.compile(rf"users/{_MONTH}_users\.txt"), reader="registrations"),
     ArchiveKind(
         name="monthly_activity",
         pattern=re.compile(rf"activity/activity_{_MONTH}\.txt"),
@@ -81,9 +77,7 @@ ARCHIVE_KINDS: tuple[ArchiveKind, ...] = (
         "at|prayer_id|attribute|value|person",
         "local",
     ),
-    _pipe(
-        "auth_requests", rf"auth/{_MONTH}_auth_requests\.txt", "at|person|private|private|status|private"
-    ),
+    _pipe("auth_requests", rf"auth/{_MONTH}_auth_requests\.txt", "at|person|private|private|status|private"),
     _pipe("auth_approvals", rf"auth/{_MONTH}_auth_approvals\.txt", "at|key|person|action|private"),
     _pipe(
         "security_events",

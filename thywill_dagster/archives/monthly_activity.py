@@ -92,9 +92,7 @@ def parse_monthly_activity(text: str, context: ReadingContext, header_tags: Mapp
         elif event := _read_event(rest):
             kind, person, prayer_id = event
             parsed.used += 1
-            parsed.events.append(
-                (number, kind, prayer_id, person, at, "monthly_activity", is_tainted or taint_next)
-            )
+            parsed.events.append((number, kind, prayer_id, person, at, "monthly_activity", is_tainted or taint_next))
         elif registration := _read_registration(rest, context.names):
             name, inviter, is_ambiguous = registration
             parsed.used += 1

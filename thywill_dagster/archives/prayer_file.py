@@ -115,9 +115,7 @@ def parse_prayer_file(text: str, path: str, context: ReadingContext) -> ParsedFi
     return parsed
 
 
-def _parse_without_header(
-    lines: Sequence[str], path: str, context: ReadingContext, parsed: ParsedFile
-) -> ParsedFile:
+def _parse_without_header(lines: Sequence[str], path: str, context: ReadingContext, parsed: ParsedFile) -> ParsedFile:
     """The application appends to a stored path even after the file was deleted: events without a header."""
     owner = context.prayer_id_by_path.get(path, "")
     if owner and _ACTIVITY.fullmatch(lines[0]):
@@ -129,9 +127,7 @@ def _parse_without_header(
     return parsed
 
 
-def _read_header_fields(
-    lines: Sequence[str], texts: PrayerTexts | None, parsed: ParsedFile
-) -> tuple[int, str]:
+def _read_header_fields(lines: Sequence[str], texts: PrayerTexts | None, parsed: ParsedFile) -> tuple[int, str]:
     """Index of the first line behind the header's empty line, and the audience."""
     index = 2
     audience = ""
@@ -212,9 +208,7 @@ def _read_activity(
             continue
         kind, person, at, free_text = event
         parsed.used += 1
-        parsed.events.append(
-            (index + 1, kind, prayer_id, person, at, "prayer_file", is_tainted or taint_next)
-        )
+        parsed.events.append((index + 1, kind, prayer_id, person, at, "prayer_file", is_tainted or taint_next))
         taint_next = False
         in_text = False
         index += 1

@@ -8,7 +8,6 @@ import pandas as pd
 
 from thywill_dagster.archives.model import ArchiveRecords
 
-
 SPELLING_COLUMNS: Mapping[str, str] = {"spelling": "str", "occurrences": "int64", "first_seen": "str"}
 """One row per spelling; ``first_seen`` is the ``path:line`` of its first occurrence."""
 

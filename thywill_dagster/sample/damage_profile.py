@@ -145,6 +145,4 @@ class DamageProfile:
         return cls(**{kind: count for kind in KINDS if kind != "log_user_twin"})
 
 
-KINDS: Sequence[str] = tuple(
-    field.name for field in dataclasses.fields(DamageProfile) if field.name != "temp_roots"
-)
+KINDS: Sequence[str] = tuple(field.name for field in dataclasses.fields(DamageProfile) if field.name != "temp_roots")

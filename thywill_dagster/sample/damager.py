@@ -88,9 +88,7 @@ class DamagedCell:
 DEFAULT_PROFILE = DamageProfile.production()
 
 
-def damage_site(
-    site: SampleSite, *, profile: DamageProfile = DEFAULT_PROFILE, seed: int = 1
-) -> list[DamagedCell]:
+def damage_site(site: SampleSite, *, profile: DamageProfile = DEFAULT_PROFILE, seed: int = 1) -> list[DamagedCell]:
     """Damages a healthy site in place; the same arguments do the same damage.
 
     Where a reference cannot be NULL, the kinds ``author_null`` and ``mark_user_null`` become ids of no user,
@@ -219,8 +217,7 @@ class _Damager:
         columns = column_names(table)
         statement = select_statement(table, columns, "rowid = ?")
         return [
-            dict(zip(columns, self.connection.execute(statement, (rowid,)).fetchone(), strict=True))
-            for rowid in drawn
+            dict(zip(columns, self.connection.execute(statement, (rowid,)).fetchone(), strict=True)) for rowid in drawn
         ]
 
     def count(self, table: str, condition: str = "1") -> int:
@@ -292,9 +289,7 @@ class _Damager:
         kind: str,
         expected_name: str = "",
     ) -> None:
-        self.drafts[table, str(row[primary_key_of(table)]), column] = _Draft(
-            row[column], damaged, kind, expected_name
-        )
+        self.drafts[table, str(row[primary_key_of(table)]), column] = _Draft(row[column], damaged, kind, expected_name)
 
     def _delete_users(self) -> None:
         referring: dict[str, set[str]] = {user_id: set() for user_id in self.users}
@@ -310,9 +305,7 @@ class _Damager:
         paired = {*variants, *variants.values()}
         choices = {
             "deleted_users": [
-                user_id
-                for user_id, words in referring.items()
-                if words & {"author", "mark"} and user_id not in paired
+                user_id for user_id, words in referring.items() if words & {"author", "mark"} and user_id not in paired
             ],
             "deleted_lurkers": [user_id for user_id, words in referring.items() if not words],
             "merged_users": list(variants),
@@ -346,9 +339,7 @@ class _Damager:
         return str(row[0]) if row else FIRST_USER_ID
 
     def _lose_inviters(self) -> None:
-        invited = [
-            row for row in self.users.values() if row["invited_by_user_id"] and row["id"] not in self.gone
-        ]
+        invited = [row for row in self.users.values() if row["invited_by_user_id"] and row["id"] not in self.gone]
         self.random.shuffle(invited)
         # Production had no dangling inviter left.
         invited.sort(key=lambda row: row["invited_by_user_id"] not in self.gone)
@@ -437,9 +428,7 @@ class _Damager:
         for row in self.random.sample(living, self.amount("user_path_null", len(living))):
             self._damage("user", row, "text_file_path", None, "user_path_null")
 
-    def _break_paths_of(
-        self, table: str, owner: str, word: str, ways: Sequence[str], roots: Sequence[str]
-    ) -> None:
+    def _break_paths_of(self, table: str, owner: str, word: str, ways: Sequence[str], roots: Sequence[str]) -> None:
         has_path = "text_file_path IS NOT NULL"
         population = self.count(table, has_path)
         counts = {way: self.amount(f"{word}_path_{way}", population) for way in ways}
@@ -480,9 +469,7 @@ class _Damager:
         orphans = [
             key[1]
             for key, draft in self.drafts.items()
-            if key[0] == "prayer"
-            and key[2] == "author_id"
-            and ("prayer", key[1], "text_file_path") not in self.drafts
+            if key[0] == "prayer" and key[2] == "author_id" and ("prayer", key[1], "text_file_path") not in self.drafts
         ]
         for prayer_id in self.random.sample(orphans, self.amount("healed_prayer_path", len(orphans))):
             self._write_second_file(self._prayer(prayer_id))

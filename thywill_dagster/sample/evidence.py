@@ -77,9 +77,7 @@ class ArchiveEvidence:
         prayers = set(wanted.get("prayer", ()))
         for table in ("prayermark", "prayer_activity_log", "prayer_attributes"):
             chosen = wanted.setdefault(table, set())
-            prayers.update(
-                prayer for row, prayer in self._select(table, ["id", "prayer_id"]) if row in chosen
-            )
+            prayers.update(prayer for row, prayer in self._select(table, ["id", "prayer_id"]) if row in chosen)
         self._read_monthly_files(prayers)
         self._read_registrations()
         self._read_prayer_files(prayers, wanted)
@@ -175,9 +173,7 @@ class ArchiveEvidence:
                 raise ValueError(f"{path}:{number + 1} is not as the sample generator wrote it")
             number += 1
             place = f"{path}:{number}"
-            event = next(
-                (event for ending, event in _ENDINGS if match.group(1).endswith(ending)), "testimony"
-            )
+            event = next((event for ending, event in _ENDINGS if match.group(1).endswith(ending)), "testimony")
             if event == "testimony":
                 number += waiting.pop(0).count("\n")
                 events.setdefault(event, []).append((place,))

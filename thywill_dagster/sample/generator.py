@@ -159,9 +159,7 @@ def write_site(
         connection.execute("BEGIN")
         create_tables(connection, nullable_references=nullable_references)
         stored_prefix = ARCHIVES_NAME if path_style == "relative" else str(site.archives.absolute())
-        writer = _SiteWriter(
-            connection, site.archives, stored_prefix, clock, Random(f"site {seed}"), names, plan
-        )
+        writer = _SiteWriter(connection, site.archives, stored_prefix, clock, Random(f"site {seed}"), names, plan)
         writer.write(size.prayers)
         connection.execute("COMMIT")
         connection.execute(f"PRAGMA journal_mode = {journal_mode}")
@@ -254,9 +252,7 @@ class _SiteWriter:
         name = self.names[user]
         local = stamp(self.local())
         source = f"joined on invitation from {self.names[inviter]}" if inviter >= 0 else "joined directly"
-        lines = self.registrations.setdefault(
-            local.month, [f"User Registrations for {local.month_title}\n\n"]
-        )
+        lines = self.registrations.setdefault(local.month, [f"User Registrations for {local.month_title}\n\n"])
         lines.append(f"{local.archive} - {name} {source}\n")
         self.sync_file()
         path = f"{self.stored_prefix}/users/{local.month}_users.txt"
@@ -323,9 +319,7 @@ class _SiteWriter:
         created_at = database_text(self.local())
         flagged = int(self.chance() < 0.01)
         author_id = self.user_ids[user]
-        self.rows.add(
-            "prayer", (prayer_id, author_id, text, generated, tag, created_at, flagged, audience, path)
-        )
+        self.rows.add("prayer", (prayer_id, author_id, text, generated, tag, created_at, flagged, audience, path))
         self.sync_file()
         self.monthly.append(
             self.local(), f"{self.names[user]} submitted prayer {prayer_id}" + (f" ({tag})" if tag else "")
@@ -335,9 +329,7 @@ class _SiteWriter:
         prayer_id, path, user_id = self.prayer_ids[prayer], self.prayer_paths[prayer], self.user_ids[user]
         self.append_line(prayer, user, "prayed this prayer")
         self.sync_file()
-        self.rows.add(
-            "prayermark", (_uuid(self.random), user_id, prayer_id, database_text(self.local()), path)
-        )
+        self.rows.add("prayermark", (_uuid(self.random), user_id, prayer_id, database_text(self.local()), path))
         self.compute()
         self.log(prayer, user, "prayed", None, "true", is_local=True)
         self.sync_file()
@@ -446,16 +438,10 @@ class _SiteWriter:
     def found_site(self) -> None:
         created_at = database_text(self.clock.start)
         self.role_ids = (_uuid(self.random), _uuid(self.random))
-        self.rows.add(
-            "role", (self.role_ids[0], "admin", "System administrator", '["*"]', created_at, None, 1)
-        )
-        self.rows.add(
-            "role", (self.role_ids[1], "moderator", "May flag prayers", '["flag"]', created_at, None, 0)
-        )
+        self.rows.add("role", (self.role_ids[0], "admin", "System administrator", '["*"]', created_at, None, 1))
+        self.rows.add("role", (self.role_ids[1], "moderator", "May flag prayers", '["flag"]', created_at, None, 0))
         commit = "".join(_token(self.random, 4) for _ in range(5))
-        self.rows.add(
-            "changelogentry", (commit, "Initial release", "ThyWill is here", "new", created_at, created_at)
-        )
+        self.rows.add("changelogentry", (commit, "Initial release", "ThyWill is here", "new", created_at, created_at))
 
     def open_session(self, user_id: str, auth_request_id: str | None) -> None:
         self.rows.add(
@@ -484,9 +470,7 @@ class _SiteWriter:
             role = self.role_ids[0 if holder == ADMIN else 1]
             granted_by = None if holder == ADMIN else FIRST_USER_ID
             granted_at = database_text(self.now)
-            self.rows.add(
-                "user_roles", (_uuid(self.random), self.user_ids[holder], role, granted_by, granted_at, None)
-            )
+            self.rows.add("user_roles", (_uuid(self.random), self.user_ids[holder], role, granted_by, granted_at, None))
         for user in active[LEAVER::3]:
             self.now += MINUTE
             self.approve_device(self.user_ids[user], self.user_ids[min(HEAVY_USER, len(self.names) - 1)])

@@ -67,9 +67,7 @@ class Timeline:
         return lines
 
 
-def plan_timeline(
-    random: Random, clock: ArchiveClock, *, users: int, prayers: int, marks: int, days: int
-) -> Timeline:
+def plan_timeline(random: Random, clock: ArchiveClock, *, users: int, prayers: int, marks: int, days: int) -> Timeline:
     """Invents the history of a site.
 
     Args:

@@ -111,9 +111,7 @@ def _row_counts(path: Path, tables: tuple[str, ...]) -> object:
     query = "mode=ro&immutable=1" if path.suffix == ".partial" else "mode=ro"
     try:
         with closing(
-            sqlite3.connect(
-                sqlite_uri(path, query), uri=True, isolation_level=None, timeout=READER_BUSY_MS / 1000
-            )
+            sqlite3.connect(sqlite_uri(path, query), uri=True, isolation_level=None, timeout=READER_BUSY_MS / 1000)
         ) as connection:
             connection.execute("BEGIN")
             return count_rows(connection, tables)

@@ -45,9 +45,7 @@ def database_file(database: str) -> Path:
             url = make_url(database)
         except (ArgumentError, ValueError):
             # The text itself is not repeated: a URL that does not parse can still hold a password.
-            raise CouldNotLookError(
-                "the database URL cannot be understood; give the path of the SQLite file"
-            ) from None
+            raise CouldNotLookError("the database URL cannot be understood; give the path of the SQLite file") from None
         if url.get_backend_name() != "sqlite":
             raise CouldNotLookError(
                 f"{display_name(database)}: {url.get_backend_name()} databases are not supported yet;"
@@ -176,9 +174,7 @@ def _engine(uri: str, *, writes: bool, mapped: bool = False) -> Engine:
 
     def connect() -> sqlite3.Connection:
         # isolation_level None: the driver starts no transactions of its own, the begin event does.
-        driver = sqlite3.connect(
-            uri, uri=True, isolation_level=None, timeout=busy_ms / 1000, check_same_thread=False
-        )
+        driver = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=busy_ms / 1000, check_same_thread=False)
         if writes:
             driver.execute(f"PRAGMA cache_size = -{WRITER_CACHE_KIB}")
             driver.execute("PRAGMA cache_spill = OFF")

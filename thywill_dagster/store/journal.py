@@ -214,9 +214,7 @@ def find_undone(connection: Connection, run_id: str) -> Mapping[int, str]:
     An undo that was itself undone does not count.
     """
     taken_back: dict[int, list[tuple[int, str]]] = {}
-    query = select(JOURNAL.c.undoes_id, JOURNAL.c.id, JOURNAL.c.run_id).where(
-        JOURNAL.c.undoes_id.is_not(None)
-    )
+    query = select(JOURNAL.c.undoes_id, JOURNAL.c.id, JOURNAL.c.run_id).where(JOURNAL.c.undoes_id.is_not(None))
     for undone_id, row_id, run in connection.execute(query.order_by(JOURNAL.c.id)):
         taken_back.setdefault(undone_id, []).append((row_id, run))
 

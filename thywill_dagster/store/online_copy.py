@@ -139,9 +139,7 @@ def make_private(directory: Path) -> None:
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise CouldNotLookError(
-            f"{directory} cannot be created ({error.strerror}); check --data-dir"
-        ) from error
+        raise CouldNotLookError(f"{directory} cannot be created ({error.strerror}); check --data-dir") from error
 
 
 def database_bytes(source: Path) -> int:
@@ -194,9 +192,7 @@ def count_rows(connection: sqlite3.Connection, tables: tuple[str, ...]) -> Mappi
 
 
 def _open(path: Path, query: str) -> sqlite3.Connection:
-    return sqlite3.connect(
-        sqlite_uri(path, query), uri=True, isolation_level=None, timeout=READER_BUSY_MS / 1000
-    )
+    return sqlite3.connect(sqlite_uri(path, query), uri=True, isolation_level=None, timeout=READER_BUSY_MS / 1000)
 
 
 @contextmanager
@@ -218,8 +214,7 @@ def _copy_pages(origin: sqlite3.Connection, copied: sqlite3.Connection, *, one_v
     watch = _Patience()
     origin.backup(copied, pages=STEP_PAGES, progress=watch.step, sleep=0.01)
     names = copied.execute(
-        "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite!_%' ESCAPE '!'"
-        " ORDER BY name"
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite!_%' ESCAPE '!' ORDER BY name"
     ).fetchall()
     return CopiedFrom(mode, tuple(name for (name,) in names))
 

@@ -38,18 +38,14 @@ def primary_key_of(table: TableDescription) -> str:
     return table.primary_key[0]
 
 
-def read_cells(
-    connection: Connection, table: TableDescription, name: str, keys: Iterable[str]
-) -> dict[str, Any]:
+def read_cells(connection: Connection, table: TableDescription, name: str, keys: Iterable[str]) -> dict[str, Any]:
     """One column of the rows with these primary keys: key to stored value, absent rows left out."""
     key = primary_key_of(table)
     found = _look_up(connection, table.name, (key, name), key, keys)
     return {str(row_key): value for row_key, value in found}
 
 
-def read_rows(
-    connection: Connection, table: TableDescription, keys: Iterable[str]
-) -> dict[str, dict[str, Any]]:
+def read_rows(connection: Connection, table: TableDescription, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
     """The rows with these primary keys: key to column to stored value, absent rows left out."""
     key, names = primary_key_of(table), table.column_names
     rows = (dict(zip(names, row, strict=True)) for row in _look_up(connection, table.name, names, key, keys))

@@ -170,9 +170,7 @@ def describe_schema(connection: Connection) -> SchemaDescription:
     The pragmas are asked rather than SQLAlchemy's reflection, which turns declared types into its own and
     leaves out some unique indexes.
     """
-    names = connection.execute(
-        text("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
-    ).scalars()
+    names = connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")).scalars()
     own = [name for name in names if not name.startswith(("sqlite_", OWN_PREFIX))]
     return SchemaDescription({name: _describe_table(connection, name) for name in own})
 

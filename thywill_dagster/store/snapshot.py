@@ -106,8 +106,7 @@ def take_snapshot(
             problem = check_integrity(partial)
             if problem != "ok":
                 raise CouldNotLookError(
-                    f"{display_name(database)} is damaged ({problem}); restore it from a backup before"
-                    " anything else"
+                    f"{display_name(database)} is damaged ({problem}); restore it from a backup before anything else"
                 )
             partial.replace(path)
     finally:
@@ -173,9 +172,7 @@ def read_table(snapshot: Snapshot | Path, table: str, columns: Sequence[str]) ->
             return pd.DataFrame(values.T, columns=list(columns), dtype=object)
         # Sorting in SQLite's sorter beats walking the key's index, which reads the table in random order; the
         # unary plus is what keeps the planner from that.
-        order: list[ColumnElement[Any]] = [
-            literal_column("+" + _quoted(name)) for name in description.primary_key
-        ]
+        order: list[ColumnElement[Any]] = [literal_column("+" + _quoted(name)) for name in description.primary_key]
         statement = str(
             select(*[column(name) for name in present])
             .select_from(table_clause(quoted_name(table, quote=True)))

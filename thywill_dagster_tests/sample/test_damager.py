@@ -96,9 +96,7 @@ def test_the_default_is_the_production_case(default: Damaged) -> None:
     for table, column, kind in (("prayer", "author_id", "author"), ("prayermark", "user_id", "mark_user")):
         for condition, way in (("IS NULL", "null"), ("= 'None'", "text_none"), ("= ''", "empty")):
             assert default.count(f"{table} WHERE {column} {condition}") > 0
-            assert default.count(f"{table} WHERE {column} {condition}") == len(
-                default.of_kind(f"{kind}_{way}")
-            )
+            assert default.count(f"{table} WHERE {column} {condition}") == len(default.of_kind(f"{kind}_{way}"))
         assert default.of_kind(f"{kind}_dangling")
     assert default.count("user WHERE lower(replace(display_name, '  ', ' ')) = 'ana maria'") == 2
 
@@ -122,9 +120,7 @@ def test_the_same_arguments_do_the_same_damage(tmp_path: Path) -> None:
     for name in ("a", "b"):
         site = write_site(tmp_path / name, journal_mode="wal")
         damage_site(site, seed=4)
-        contents.append(
-            {str(p.relative_to(site.root)): p.read_bytes() for p in site.root.rglob("*") if p.is_file()}
-        )
+        contents.append({str(p.relative_to(site.root)): p.read_bytes() for p in site.root.rglob("*") if p.is_file()})
 
     assert contents[0] == contents[1]
     assert {"healthy.db", "thywill.db", "truth.json"} < set(contents[0])
@@ -153,9 +149,7 @@ def test_every_cell_that_differs_is_in_the_truth_and_the_other_way_round(damaged
     }
     for key, cell in told.items():
         if key[2] == "*":
-            assert cell.original == {
-                column: value for (*row, column), value in before.items() if tuple(row) == key[:2]
-            }
+            assert cell.original == {column: value for (*row, column), value in before.items() if tuple(row) == key[:2]}
         else:
             assert (before[key], after[key]) == (cell.original, cell.damaged)
 
@@ -215,9 +209,7 @@ def test_a_merged_user_is_expected_to_become_the_older_variant(everything: Damag
     assert merged
     for cell in merged:
         assert isinstance(cell.original, dict)
-        assert " ".join(cell.original["display_name"].lower().split()) == " ".join(
-            cell.expected_name.lower().split()
-        )
+        assert " ".join(cell.original["display_name"].lower().split()) == " ".join(cell.expected_name.lower().split())
         assert users[cell.expected_name] < cell.original["created_at"]
         references = [c for c in everything.cells if c.damaged == cell.primary_key]
         assert references
@@ -287,9 +279,7 @@ def test_temporary_paths_come_from_a_few_unpacked_archives(default: Damaged) -> 
     paths = [str(cell.damaged) for cell in default.of_kind("mark_path_temp")]
     originals = [str(cell.original) for cell in default.of_kind("mark_path_temp")]
 
-    assert all(
-        re.fullmatch(r"/tmp/tmp[a-z0-9_]{8}/complete_site_archive/prayers/.*\.txt", path) for path in paths
-    )
+    assert all(re.fullmatch(r"/tmp/tmp[a-z0-9_]{8}/complete_site_archive/prayers/.*\.txt", path) for path in paths)
     assert 2 <= len({path.split("/")[2] for path in paths}) <= 3
     for path, original in zip(paths, originals, strict=True):
         assert path.split("/complete_site_archive/")[1] == original.removeprefix("text_archives/")
@@ -315,8 +305,7 @@ def test_evidence_of_marks_names_prayer_user_and_minute(damaged: Damaged) -> Non
         row[0]: row[1:]
         for row in query(
             damaged.healthy,
-            "SELECT m.id, prayer_id, display_name, m.created_at FROM prayermark m"
-            " JOIN user u ON u.id = user_id",
+            "SELECT m.id, prayer_id, display_name, m.created_at FROM prayermark m JOIN user u ON u.id = user_id",
         )
     }
     cells = [cell for cell in damaged.cells if cell.table == "prayermark" and cell.column == "user_id"]
@@ -327,11 +316,7 @@ def test_evidence_of_marks_names_prayer_user_and_minute(damaged: Damaged) -> Non
         line, monthly = (line_at(damaged.site, place) for place in cell.evidence)
         assert line.endswith(f" - {name} prayed this prayer")
         assert monthly.endswith(f" - {name} prayed for prayer {prayer}")
-        assert (
-            (damaged.site.archives / cell.evidence[0].split(":")[0])
-            .read_text()
-            .startswith(f"Prayer {prayer} by ")
-        )
+        assert (damaged.site.archives / cell.evidence[0].split(":")[0]).read_text().startswith(f"Prayer {prayer} by ")
 
 
 def test_evidence_of_other_rows_names_what_was_done(everything: Damaged) -> None:
@@ -515,9 +500,7 @@ def test_an_inviter_is_not_proven_by_a_line_that_can_be_read_in_two_ways(tmp_pat
 
     names = dict(query(site.root / "healthy.db", "SELECT id, display_name FROM user"))
     proven = {names[cell.primary_key]: cell.is_repairable for cell in cells if cell.evidence}
-    assert [name for name, is_proven in proven.items() if not is_proven] == [
-        "Al joined on invitation from Sam"
-    ]
+    assert [name for name, is_proven in proven.items() if not is_proven] == ["Al joined on invitation from Sam"]
     assert len(proven) > 10
 
 

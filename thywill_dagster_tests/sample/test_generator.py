@@ -134,9 +134,7 @@ def test_prayer_files_follow_the_grammar(large_site: SampleSite) -> None:
         "SELECT p.id, display_name, text, generated_prayer, project_tag, target_audience, p.text_file_path"
         " FROM prayer p JOIN user u ON u.id = author_id",
     )
-    line = re.compile(
-        rf"{STAMP} - .+( (prayed|archived|restored) this prayer| marked this prayer as answered)"
-    )
+    line = re.compile(rf"{STAMP} - .+( (prayed|archived|restored) this prayer| marked this prayer as answered)")
     crlf = 0
     for prayer_id, author, text, generated, tag, audience, path in tables:
         content = (large_site.root / path).read_bytes().decode()
@@ -270,9 +268,7 @@ def test_attributes_and_their_log_rows_are_utc_where_lines_are_local(large_site:
         assert log_path is None
         assert attribute < log
         line = next(
-            line
-            for line in lines_of(large_site.root / path)
-            if line.endswith("marked this prayer as answered")
+            line for line in lines_of(large_site.root / path) if line.endswith("marked this prayer as answered")
         )
         utc = datetime.fromisoformat(attribute).replace(tzinfo=ZoneInfo("UTC"))
         local = utc.astimezone(zone).replace(tzinfo=None)
@@ -299,12 +295,10 @@ def test_marks_and_testimonies_are_local_in_every_table(large_site: SampleSite) 
 
 
 def test_restored_prayers_have_no_attribute_left(large_site: SampleSite) -> None:
-    actions = Counter(
-        action for (action,) in query(large_site.database, "SELECT action FROM prayer_activity_log")
-    )
-    archived = query(
-        large_site.database, "SELECT count(*) FROM prayer_attributes WHERE attribute_name = 'archived'"
-    )[0][0]
+    actions = Counter(action for (action,) in query(large_site.database, "SELECT action FROM prayer_activity_log"))
+    archived = query(large_site.database, "SELECT count(*) FROM prayer_attributes WHERE attribute_name = 'archived'")[
+        0
+    ][0]
 
     assert actions["remove_archived"] == 30
     assert actions["set_archived"] - actions["remove_archived"] == archived
@@ -319,12 +313,9 @@ def test_one_user_makes_about_half_of_the_marks(large_site: SampleSite) -> None:
 def test_users_meet_on_a_prayer_within_a_minute_and_files_collide(site: SampleSite) -> None:
     meetings = query(
         site.database,
-        "SELECT prayer_id, substr(created_at, 1, 16) FROM prayermark GROUP BY 1, 2"
-        " HAVING count(DISTINCT user_id) > 1",
+        "SELECT prayer_id, substr(created_at, 1, 16) FROM prayermark GROUP BY 1, 2 HAVING count(DISTINCT user_id) > 1",
     )
-    collisions = query(
-        site.database, "SELECT id FROM prayer WHERE text_file_path LIKE '%\\__.txt' ESCAPE '\\'"
-    )
+    collisions = query(site.database, "SELECT id FROM prayer WHERE text_file_path LIKE '%\\__.txt' ESCAPE '\\'")
 
     assert meetings
     assert collisions

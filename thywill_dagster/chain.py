@@ -181,6 +181,32 @@ def snapshot_frame(snapshot: Snapshot) -> pd.DataFrame:
     ).astype(dict(SNAPSHOT_COLUMNS))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanOptions:
+    """What is planned.
+
+    Attributes:
+        command: whose actions are planned.
+        insert_missing: rows that only the archives have.
+        merge_duplicates: users of one name.
+        add_indexes: an index on the usernames where none is.
+        expected_users: lifts the cap on users that come back to exactly this number.
+
+    Raises:
+        UsageError: there is no such command.
+    """
+
+    command: Command = "reconstruct"
+    insert_missing: bool = False
+    merge_duplicates: bool = False
+    add_indexes: bool = False
+    expected_users: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.command not in COMMAND_SCOPES:
+            raise UsageError(f"there is no command {self.command!r}; it is one of {', '.join(COMMAND_SCOPES)}")
+
+
 class SelectionArguments(TypedDict):
     """The arguments of an apply that say which actions are carried out."""
 
@@ -285,26 +311,17 @@ class StoredProposal:
         return self.proposal.plan.plan_id
 
 
-def propose(
-    settings: SiteSettings, look: Look, *, command: Command, expected_users: int | None = None
-) -> StoredProposal:
-    """Plans what a command would do, and stores plan and report.
-
-    Args:
-        settings: the site.
-        look: what was found.
-        command: whose actions are planned.
-        expected_users: lifts the cap on users that come back to exactly this number.
-    """
+def propose(settings: SiteSettings, look: Look, options: PlanOptions) -> StoredProposal:
+    """Plans what a command would do, and stores plan and report."""
     columns = look.snapshot.schema.tables["user"].columns
     proposal = build_plan(
         look.view,
         look.detection,
         schema_fingerprint=look.snapshot.schema.fingerprint,
         user_columns=[UserColumn(c.name, c.nullable, c.default is not None) for c in columns],
-        expected_users=expected_users,
+        expected_users=options.expected_users,
         provenance={
-            "command": command,
+            "command": options.command,
             "database": look.snapshot.source,
             "archives": str(settings.archives),
             "taken_at": look.snapshot.taken_at.isoformat(),
@@ -313,7 +330,7 @@ def propose(
             "metrics": metrics_of(look.findings, look.detection.consistency),
         },
     )
-    plan = restrict(proposal.plan, COMMAND_SCOPES[command])
+    plan = restrict(proposal.plan, COMMAND_SCOPES[options.command])
     plan = replace(plan, provenance={**plan.provenance, "unresolved": len(proposal.unresolved)})
     proposal = replace(proposal, plan=plan)
     folder = write_plan(settings.data_dir, proposal)

@@ -52,6 +52,12 @@ class SiteResource(dg.ConfigurableResource):
         return self._looks[key]
 
 
+    def last_frame(self, asset: str) -> pd.DataFrame | None:
+        """What an asset of this site was when it was last materialised; None if it never was."""
+        path = chain.SiteFolders.of(self.settings()).frames / f"{asset}{FrameIOManager.extension}"
+        return pd.read_parquet(path) if path.exists() else None
+
+
 class FrameIOManager(dg.UPathIOManager):
     """Keeps frames as Parquet below the data directory, one file per asset."""
 

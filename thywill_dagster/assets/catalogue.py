@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import dagster as dg
+import pandas as pd
 
 from thywill_dagster.archives.model import (
     ACCOUNT_COLUMNS,
@@ -22,6 +23,7 @@ from thywill_dagster.identity.spellings import SPELLING_COLUMNS
 from thywill_dagster.identity.username_mapping import CONFLICT_COLUMNS, MAPPING_COLUMNS
 from thywill_dagster.integrity.detection import TREE_COLUMNS
 from thywill_dagster.integrity.findings import FINDING_COLUMNS
+from thywill_dagster.repair.document import Table, render_markdown_table
 from thywill_dagster.repair.frames import OUTCOME_COLUMNS, PLAN_COLUMNS
 
 OWNERS = ["team:data-engineering"]
@@ -201,8 +203,21 @@ def asset_spec(name: str, **arguments: object) -> dg.AssetSpec:
         kinds=set(entry.kinds),
         owners=OWNERS,
         metadata=_column_schema(entry),
-        **arguments,  # type: ignore[arg-type]
+        **arguments,
     )
+
+
+SAMPLE_ROWS = 8
+
+
+def frame_metadata(frame: pd.DataFrame) -> dict[str, object]:
+    """What the UI shows of a frame: its number of rows, plotted over time, and a small table of samples."""
+    shown = frame.head(SAMPLE_ROWS).astype(object).where(lambda cells: cells.notna(), None)
+    table = Table(list(shown.columns), shown.to_numpy().tolist(), total=len(frame))
+    return {
+        "dagster/row_count": len(frame),
+        "sample": dg.MetadataValue.md(render_markdown_table(table) if len(frame) else "No rows."),
+    }
 
 
 def _column_schema(entry: Entry) -> dict[str, dg.TableSchema]:

@@ -88,6 +88,11 @@ def render_html(title: str, sections: Sequence[Section]) -> str:
     )
 
 
+def render_markdown_table(table: Table) -> str:
+    """One table as GitHub-flavoured Markdown."""
+    return "\n".join(_markdown_table(table))
+
+
 def _markdown(value: object) -> str:
     text = " ".join(_shown(value).split("\n")) if isinstance(value, str) else _shown(value)
     return text.translate(_MARKDOWN_SPECIAL) if not isinstance(value, int | float) else text

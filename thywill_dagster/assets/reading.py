@@ -1,0 +1,57 @@
+"""Reading the site: a private copy of the database, then the archives in the light of it.
+
+Publishes what the database held and everything that the archive tree says, as frames. No judgement is made
+here; what is wrong is found downstream.
+"""
+
+from collections.abc import Iterator
+
+import dagster as dg
+import pandas as pd
+
+from thywill_dagster import chain
+from thywill_dagster.archives.model import ArchiveRecords
+from thywill_dagster.assets.catalogue import asset_outs, frame_metadata
+from thywill_dagster.assets.errors import clear_failures
+from thywill_dagster.checks.archives import LINES_CHECK, check_lines
+from thywill_dagster.resources import SiteResource, snapshot_of, utc_now
+
+ARCHIVE_ASSETS = {
+    "archive_files": "files",
+    "prayer_records": "prayers",
+    "archive_events": "events",
+    "registrations": "registrations",
+    "account_records": "accounts",
+    "archive_problems": "problems",
+}
+"""Asset to the field of :class:`ArchiveRecords` that it publishes."""
+
+
+@dg.multi_asset(outs=asset_outs(["site_snapshot"]), name="site_snapshot")
+def site_snapshot(site: SiteResource) -> dg.Output[pd.DataFrame]:
+    """Copies the database without blocking the application; everything downstream reads the copy."""
+    with clear_failures():
+        snapshot = chain.read_snapshot(site.settings(), now=utc_now)
+    frame = chain.snapshot_frame(snapshot)
+    metadata = {"journal_mode": snapshot.journal_mode, "schema_fingerprint": snapshot.schema.fingerprint}
+    return dg.Output(frame, metadata=frame_metadata(frame[["table", "rows"]]) | metadata)
+
+
+@dg.multi_asset(
+    name="archive_records",
+    outs=asset_outs(list(ARCHIVE_ASSETS)),
+    check_specs=[LINES_CHECK],
+)
+def archive_records(site: SiteResource, site_snapshot: pd.DataFrame) -> Iterator[dg.Output | dg.AssetCheckResult]:
+    """Reads every file of the archive tree and accounts for every line."""
+    with clear_failures():
+        records = chain.read_archives(site.settings(), snapshot_of(site_snapshot))
+    for asset, field in ARCHIVE_ASSETS.items():
+        frame = getattr(records, field)
+        yield dg.Output(frame, output_name=asset, metadata=frame_metadata(frame))
+    yield check_lines(records)
+
+
+def records_of(frames: dict[str, pd.DataFrame]) -> ArchiveRecords:
+    """The records that :func:`archive_records` published, by asset name."""
+    return ArchiveRecords(**{field: frames[asset] for asset, field in ARCHIVE_ASSETS.items()})

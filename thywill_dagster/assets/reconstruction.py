@@ -1,0 +1,106 @@
+"""The plan, and what a person reviews before it is applied.
+
+Publishes the plan with its id and the rendered report. Nothing of the site is written here: the plan is
+rehearsed on a private copy, so that every guard has been evaluated before somebody reads it.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+from pydantic import Field
+
+from thywill_dagster import chain, commands
+from thywill_dagster.assets.catalogue import asset_outs, frame_metadata
+from thywill_dagster.assets.errors import clear_failures
+from thywill_dagster.assets.findings import INPUTS
+from thywill_dagster.assets.reading import records_of
+from thywill_dagster.checks.plan import CONFLICTS_CHECK, check_conflicts
+from thywill_dagster.repair.frames import plan_frame
+from thywill_dagster.resources import SiteResource
+
+
+class SelectionConfig(dg.Config):
+    """Which changes are carried out; what is left out takes what depends on it along."""
+
+    only: list[str] = Field(default=[], description="Actions or kinds of findings; all if empty.")
+    max_risk: str = Field(default="high", description="low, medium or high: changes above it are left.")
+    limit: int | None = Field(default=None, description="Number of changes at most, in the order of the plan.")
+    batch_size: int = Field(default=2000, description="Rows of one transaction at most.")
+
+    def selection(self) -> chain.Selection:
+        """As the core takes it.
+
+        Raises:
+            UsageError: a name is unknown.
+        """
+        return chain.Selection(
+            only=tuple(self.only),
+            max_risk=self.max_risk,  # type: ignore[arg-type]
+            limit=self.limit,
+            batch_size=self.batch_size,
+        )
+
+
+class PlanConfig(SelectionConfig):
+    """What is planned. The default plans everything that needs no option of its own."""
+
+    command: str = Field(
+        default="reconstruct",
+        description="reconstruct (everything), recover-users (former users and their inviters) or"
+        " fix-relationships (inviters, authors and other references).",
+    )
+    insert_missing: bool = Field(default=False, description="Plan rows that only the archives have.")
+    merge_duplicates: bool = Field(default=False, description="Plan to merge users of one name.")
+    add_indexes: bool = Field(default=False, description="Plan an index on the usernames where none is.")
+
+
+@dg.multi_asset(
+    name="reconstruction_plan",
+    ins=INPUTS,
+    outs=asset_outs(["reconstruction_plan", "reconstruction_report"]),
+    deps=["orphaned_prayers", "orphaned_prayer_marks", "dangling_references", "broken_archive_paths"],
+    check_specs=[CONFLICTS_CHECK],
+)
+def reconstruction_plan(
+    context: dg.AssetExecutionContext,
+    config: PlanConfig,
+    site: SiteResource,
+    site_snapshot: pd.DataFrame,
+    **frames: pd.DataFrame,
+) -> Iterator[dg.Output[Any] | dg.AssetCheckResult]:
+    """Plans the repair of every finding that the evidence decides, and rehearses it on a private copy."""
+    settings = site.settings()
+    with clear_failures():
+        selection = config.selection()
+        look = site.look(site_snapshot, records_of(frames))
+        stored = chain.propose(settings, look, chain.PlanOptions.of(config.model_dump()))
+        rehearsal = chain.rehearse(settings, stored.proposal.plan, look, selection)
+        result = chain.result_of_dry_run(look, stored, rehearsal)
+        commands.write_result(settings, context.run_id, result)
+    plan = plan_frame(stored.proposal.plan)
+    numbers = {f"{status}_changes": int((plan["status"] == status).sum()) for status in ("ready", "needs_review")}
+    yield dg.Output(
+        plan,
+        output_name="reconstruction_plan",
+        metadata={
+            "plan_id": stored.plan_id,
+            "findings_without_proposal": len(stored.proposal.unresolved),
+            **numbers,
+            **frame_metadata(plan),
+            "sample": dg.MetadataValue.md(commands.plan_sample(look, stored.proposal.plan)),
+        },
+    )
+    yield dg.Output(
+        None,
+        output_name="reconstruction_report",
+        metadata={
+            "report": dg.MetadataValue.md(stored.markdown()),
+            "report_file": dg.MetadataValue.path(stored.report),
+            "sql_preview": dg.MetadataValue.path(stored.sql_preview),
+            "plan_id": stored.plan_id,
+            "next_step": f"review, then launch apply_reconstruction with plan_id {stored.plan_id}",
+        },
+    )
+    yield check_conflicts(stored.proposal)

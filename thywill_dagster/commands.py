@@ -1,0 +1,137 @@
+"""What each command does, from settings to answer, without Dagster.
+
+The Dagster assets take the same steps one by one; ``--no-record`` runs them here in one go. Both write the
+answer of a run to a file of the site, so that the command line prints the same object either way.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from thywill_dagster import chain
+from thywill_dagster.repair.actions import Plan
+from thywill_dagster.repair.document import Table, render_markdown_table
+from thywill_dagster.repair.outcome import ApplyReport
+from thywill_dagster.repair.plan_files import make_private_folder, plan_folder, read_plan, write_private
+from thywill_dagster.repair.report import HTML_FILE, changes_table
+from thywill_dagster.result import CommandResult
+from thywill_dagster.settings import SiteSettings
+
+RESULTS_KEPT = 200
+"""Answers of runs that stay on the disk; each is a small file."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """A plan, its rehearsal, and the answer of the dry run."""
+
+    look: chain.Look
+    stored: chain.StoredProposal
+    rehearsal: ApplyReport
+    result: CommandResult
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """What became of a plan, what a look from scratch says, and the answer of the execute."""
+
+    report: ApplyReport
+    verification: chain.Verification
+    result: CommandResult
+
+
+def validate(
+    settings: SiteSettings,
+    *,
+    now: Callable[[], datetime],
+    on_file: Callable[[int, int], None] = lambda done, total: None,
+) -> CommandResult:
+    """Looks at the site.
+
+    Raises:
+        CouldNotLookError: database or archives are missing or unreadable, or do not belong together.
+    """
+    return chain.result_of_look(chain.look_at(settings, now=now, on_file=on_file), report=None)
+
+
+def plan(
+    settings: SiteSettings, look: chain.Look, options: chain.PlanOptions, selection: chain.Selection
+) -> Planned:
+    """Plans, stores and rehearses what the options ask for.
+
+    Raises:
+        CouldNotLookError: there is no space or no permission for the rehearsal.
+    """
+    stored = chain.propose(settings, look, options)
+    rehearsal = chain.rehearse(settings, stored.proposal.plan, look, selection)
+    return Planned(
+        look=look, stored=stored, rehearsal=rehearsal, result=chain.result_of_dry_run(look, stored, rehearsal)
+    )
+
+
+def apply(
+    settings: SiteSettings, plan_id: str, selection: chain.Selection, *, now: Callable[[], datetime]
+) -> Applied:
+    """Applies a reviewed plan to the database of the site and looks at the site again.
+
+    Raises:
+        UsageError: there is no such plan.
+        RefusedError: the plan does not fit any more, another run is writing, the backup cannot be made.
+        CouldNotLookError: the database cannot be read.
+    """
+    stored = read_plan(settings.data_dir, plan_id)
+    chain.refuse_stale_plan(settings, stored, now())
+    report = chain.execute(settings, plan_id, selection, now=now)
+    verification = chain.verify(settings, stored, report, now=now)
+    html = _report_of(settings, stored)
+    result = chain.result_of_execute(stored, report, verification, html)
+    return Applied(report=report, verification=verification, result=result)
+
+
+def write_result(settings: SiteSettings, run_id: str, result: CommandResult) -> None:
+    """Keeps the answer of a run, for this user only."""
+    folder = _results_folder(settings)
+    make_private_folder(folder)
+    write_private(folder / f"{run_id}.json", json.dumps(result.to_json(), ensure_ascii=False))
+    for old in sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime_ns, reverse=True)[RESULTS_KEPT:]:
+        old.unlink(missing_ok=True)
+
+
+def read_result(settings: SiteSettings, run_id: str) -> dict[str, Any]:
+    """The answer that :func:`write_result` kept."""
+    return dict(json.loads((_results_folder(settings) / f"{run_id}.json").read_text(encoding="utf-8")))
+
+
+def plan_sample(look: chain.Look, plan_: Plan) -> str:
+    """Sample changes with their evidence, as Markdown: the first of each action and rule."""
+    chosen: dict[tuple[str, str], int] = {}
+    sample = []
+    for action in plan_.actions:
+        key = (action.action, action.rule)
+        chosen[key] = chosen.get(key, 0) + 1
+        if chosen[key] <= 3:
+            sample.append(action)
+    table = changes_table(sample, look.view.display_names)
+    return render_markdown_table(Table(table.columns, table.rows, total=len(plan_.actions)))
+
+
+def before_and_after(before: Mapping[str, Any], after: Mapping[str, Any]) -> Table:
+    """The metrics that are or were anything, before and after."""
+    rows = [
+        (name, before.get(name), after.get(name))
+        for name in dict.fromkeys((*before, *after))
+        if before.get(name) or after.get(name)
+    ]
+    return Table(("metric", "before", "after"), rows)
+
+
+def _results_folder(settings: SiteSettings) -> Path:
+    return chain.SiteFolders.of(settings).root / "results"
+
+
+def _report_of(settings: SiteSettings, plan_: Plan) -> Path:
+    return plan_folder(settings.data_dir, plan_.plan_id) / HTML_FILE

@@ -22,8 +22,9 @@ from thywill_dagster.repair.report import HTML_FILE, changes_table
 from thywill_dagster.result import CommandResult
 from thywill_dagster.settings import SiteSettings
 
-RESULTS_KEPT = 200
+ANSWERS_KEPT = 200
 """Answers of runs that stay on the disk; each is a small file."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
@@ -58,9 +59,7 @@ def validate(
     return chain.result_of_look(chain.look_at(settings, now=now, on_file=on_file), report=None)
 
 
-def plan(
-    settings: SiteSettings, look: chain.Look, options: chain.PlanOptions, selection: chain.Selection
-) -> Planned:
+def plan(settings: SiteSettings, look: chain.Look, options: chain.PlanOptions, selection: chain.Selection) -> Planned:
     """Plans, stores and rehearses what the options ask for.
 
     Raises:
@@ -73,9 +72,7 @@ def plan(
     )
 
 
-def apply(
-    settings: SiteSettings, plan_id: str, selection: chain.Selection, *, now: Callable[[], datetime]
-) -> Applied:
+def apply(settings: SiteSettings, plan_id: str, selection: chain.Selection, *, now: Callable[[], datetime]) -> Applied:
     """Applies a reviewed plan to the database of the site and looks at the site again.
 
     Raises:
@@ -92,18 +89,39 @@ def apply(
     return Applied(report=report, verification=verification, result=result)
 
 
-def write_result(settings: SiteSettings, run_id: str, result: CommandResult) -> None:
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a command prints and exits with.
+
+    Attributes:
+        content: the object that ``--json`` prints.
+        exit_status: 0, or the sum of the bits that apply.
+    """
+
+    content: Mapping[str, Any]
+    exit_status: int
+
+    @classmethod
+    def of(cls, result: CommandResult) -> Answer:
+        """The answer that a result gives."""
+        return cls(result.to_json(), result.exit_status)
+
+
+def write_answer(settings: SiteSettings, run_id: str, answer: Answer) -> None:
     """Keeps the answer of a run, for this user only."""
-    folder = _results_folder(settings)
+    folder = _answers_folder(settings)
     make_private_folder(folder)
-    write_private(folder / f"{run_id}.json", json.dumps(result.to_json(), ensure_ascii=False))
-    for old in sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime_ns, reverse=True)[RESULTS_KEPT:]:
+    content = {"exit_status": answer.exit_status, "content": dict(answer.content)}
+    write_private(folder / f"{run_id}.json", json.dumps(content, ensure_ascii=False))
+    newest_first = sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    for old in newest_first[ANSWERS_KEPT:]:
         old.unlink(missing_ok=True)
 
 
-def read_result(settings: SiteSettings, run_id: str) -> dict[str, Any]:
-    """The answer that :func:`write_result` kept."""
-    return dict(json.loads((_results_folder(settings) / f"{run_id}.json").read_text(encoding="utf-8")))
+def read_answer(settings: SiteSettings, run_id: str) -> Answer:
+    """The answer that :func:`write_answer` kept."""
+    stored = json.loads((_answers_folder(settings) / f"{run_id}.json").read_text(encoding="utf-8"))
+    return Answer(stored["content"], stored["exit_status"])
 
 
 def plan_sample(look: chain.Look, plan_: Plan) -> str:
@@ -119,8 +137,9 @@ def plan_sample(look: chain.Look, plan_: Plan) -> str:
     return render_markdown_table(Table(table.columns, table.rows, total=len(plan_.actions)))
 
 
-def before_and_after(before: Mapping[str, Any], after: Mapping[str, Any]) -> Table:
+def before_and_after(result: CommandResult) -> Table:
     """The metrics that are or were anything, before and after."""
+    before, after = result.before, result.after
     rows = [
         (name, before.get(name), after.get(name))
         for name in dict.fromkeys((*before, *after))
@@ -129,8 +148,8 @@ def before_and_after(before: Mapping[str, Any], after: Mapping[str, Any]) -> Tab
     return Table(("metric", "before", "after"), rows)
 
 
-def _results_folder(settings: SiteSettings) -> Path:
-    return chain.SiteFolders.of(settings).root / "results"
+def _answers_folder(settings: SiteSettings) -> Path:
+    return chain.SiteFolders.of(settings).root / "answers"
 
 
 def _report_of(settings: SiteSettings, plan_: Plan) -> Path:

@@ -51,7 +51,6 @@ class SiteResource(dg.ConfigurableResource):
             self._looks[key] = chain.judge(snapshot, view)
         return self._looks[key]
 
-
     def last_frame(self, asset: str) -> pd.DataFrame | None:
         """What an asset of this site was when it was last materialised; None if it never was."""
         path = chain.SiteFolders.of(self.settings()).frames / f"{asset}{FrameIOManager.extension}"

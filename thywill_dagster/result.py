@@ -95,8 +95,6 @@ class CommandResult:
             "report": self.report,
             "backup": self.backup,
             "run_id": self.run_id,
-            "unresolved": self.unresolved,
-            "exit_status": self.exit_status,
         }
 
 

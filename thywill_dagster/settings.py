@@ -91,6 +91,12 @@ def sqlite_path(database: str) -> Path | None:
     return Path(rest[1:]) if rest.startswith("/") else Path(rest)
 
 
+def has_password(database: str) -> bool:
+    """Whether a database URL holds a password, so that it must not be written down."""
+    scheme, is_url, rest = database.partition("://")
+    return bool(scheme and is_url) and "@" in rest.split("/", 1)[0]
+
+
 def _default_data_dir(env: Mapping[str, str]) -> Path:
     base = env.get("XDG_DATA_HOME") or Path(env.get("HOME") or Path.home()) / ".local" / "share"
     return Path(base) / "thywill_dagster"

@@ -4,7 +4,7 @@ Columns are the contracts of the core, so that the catalogue cannot say anything
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import dagster as dg
 import pandas as pd
@@ -193,7 +193,7 @@ def asset_outs(names: Sequence[str]) -> dict[str, dg.AssetOut]:
     return {name: asset_out(name) for name in names}
 
 
-def asset_spec(name: str, **arguments: object) -> dg.AssetSpec:
+def asset_spec(name: str, **arguments: Any) -> dg.AssetSpec:
     """The declaration of an asset that stores nothing of its own."""
     entry = CATALOGUE[name]
     return dg.AssetSpec(
@@ -210,7 +210,7 @@ def asset_spec(name: str, **arguments: object) -> dg.AssetSpec:
 SAMPLE_ROWS = 8
 
 
-def frame_metadata(frame: pd.DataFrame) -> dict[str, object]:
+def frame_metadata(frame: pd.DataFrame) -> dict[str, Any]:
     """What the UI shows of a frame: its number of rows, plotted over time, and a small table of samples."""
     shown = frame.head(SAMPLE_ROWS).astype(object).where(lambda cells: cells.notna(), None)
     table = Table(list(shown.columns), shown.to_numpy().tolist(), total=len(frame))

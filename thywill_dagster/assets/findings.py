@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import dagster as dg
 import pandas as pd
 
-from thywill_dagster import chain
+from thywill_dagster import chain, commands
 from thywill_dagster.assets.catalogue import asset_outs, frame_metadata
 from thywill_dagster.assets.errors import clear_failures
 from thywill_dagster.assets.reading import ARCHIVE_ASSETS, records_of
@@ -40,11 +40,13 @@ INPUTS = {"site_snapshot": dg.AssetIn(), **{name: dg.AssetIn() for name in ARCHI
     check_specs=list(checks.SPECS.values()),
 )
 def findings(
-    site: SiteResource, site_snapshot: pd.DataFrame, **frames: pd.DataFrame
+    context: dg.AssetExecutionContext, site: SiteResource, site_snapshot: pd.DataFrame, **frames: pd.DataFrame
 ) -> Iterator[dg.Output | dg.AssetCheckResult]:
     """Maps every name to a user and finds every broken relationship."""
     with clear_failures():
         look = site.look(site_snapshot, records_of(frames))
+        answer = commands.Answer.of(chain.result_of_look(look, report=None))
+        commands.write_answer(site.settings(), context.run_id, answer)
     yield from _identity(site, look)
     for name in FINDING_ASSETS:
         found = findings_of(look.detection.findings, name)  # type: ignore[arg-type]

@@ -14,6 +14,7 @@ from thywill_dagster.archives.model import ArchiveRecords
 from thywill_dagster.assets.catalogue import asset_outs, frame_metadata
 from thywill_dagster.assets.errors import clear_failures
 from thywill_dagster.checks.archives import LINES_CHECK, check_lines
+from thywill_dagster.progress import report_files
 from thywill_dagster.resources import SiteResource, snapshot_of, utc_now
 
 ARCHIVE_ASSETS = {
@@ -45,7 +46,7 @@ def site_snapshot(site: SiteResource) -> dg.Output[pd.DataFrame]:
 def archive_records(site: SiteResource, site_snapshot: pd.DataFrame) -> Iterator[dg.Output | dg.AssetCheckResult]:
     """Reads every file of the archive tree and accounts for every line."""
     with clear_failures():
-        records = chain.read_archives(site.settings(), snapshot_of(site_snapshot))
+        records = chain.read_archives(site.settings(), snapshot_of(site_snapshot), on_file=report_files)
     for asset, field in ARCHIVE_ASSETS.items():
         frame = getattr(records, field)
         yield dg.Output(frame, output_name=asset, metadata=frame_metadata(frame))

@@ -18,6 +18,7 @@ from thywill_dagster.assets.findings import INPUTS
 from thywill_dagster.assets.reading import records_of
 from thywill_dagster.checks.plan import CONFLICTS_CHECK, check_conflicts
 from thywill_dagster.repair.frames import plan_frame
+from thywill_dagster.repair.report import REPORT_FILE, SQL_FILE
 from thywill_dagster.resources import SiteResource
 
 
@@ -54,6 +55,23 @@ class PlanConfig(SelectionConfig):
     insert_missing: bool = Field(default=False, description="Plan rows that only the archives have.")
     merge_duplicates: bool = Field(default=False, description="Plan to merge users of one name.")
     add_indexes: bool = Field(default=False, description="Plan an index on the usernames where none is.")
+    expected_users: int | None = Field(
+        default=None, description="Lifts the cap on users that come back, to exactly this number."
+    )
+
+    def options(self) -> chain.PlanOptions:
+        """As the core takes them.
+
+        Raises:
+            UsageError: there is no such command.
+        """
+        return chain.PlanOptions(
+            command=self.command,  # type: ignore[arg-type]
+            insert_missing=self.insert_missing,
+            merge_duplicates=self.merge_duplicates,
+            add_indexes=self.add_indexes,
+            expected_users=self.expected_users,
+        )
 
 
 @dg.multi_asset(
@@ -73,21 +91,19 @@ def reconstruction_plan(
     """Plans the repair of every finding that the evidence decides, and rehearses it on a private copy."""
     settings = site.settings()
     with clear_failures():
-        selection = config.selection()
         look = site.look(site_snapshot, records_of(frames))
-        stored = chain.propose(settings, look, chain.PlanOptions.of(config.model_dump()))
-        rehearsal = chain.rehearse(settings, stored.proposal.plan, look, selection)
-        result = chain.result_of_dry_run(look, stored, rehearsal)
-        commands.write_result(settings, context.run_id, result)
+        planned = commands.plan(settings, look, config.options(), config.selection())
+        commands.write_answer(settings, context.run_id, commands.Answer.of(planned.result))
+    stored = planned.stored
     plan = plan_frame(stored.proposal.plan)
-    numbers = {f"{status}_changes": int((plan["status"] == status).sum()) for status in ("ready", "needs_review")}
     yield dg.Output(
         plan,
         output_name="reconstruction_plan",
         metadata={
             "plan_id": stored.plan_id,
+            "ready_changes": int((plan["status"] == "ready").sum()),
+            "needs_review_changes": int((plan["status"] == "needs_review").sum()),
             "findings_without_proposal": len(stored.proposal.unresolved),
-            **numbers,
             **frame_metadata(plan),
             "sample": dg.MetadataValue.md(commands.plan_sample(look, stored.proposal.plan)),
         },
@@ -96,9 +112,9 @@ def reconstruction_plan(
         None,
         output_name="reconstruction_report",
         metadata={
-            "report": dg.MetadataValue.md(stored.markdown()),
+            "report": dg.MetadataValue.md((stored.folder / REPORT_FILE).read_text(encoding="utf-8")),
             "report_file": dg.MetadataValue.path(stored.report),
-            "sql_preview": dg.MetadataValue.path(stored.sql_preview),
+            "sql_preview": dg.MetadataValue.path(stored.folder / SQL_FILE),
             "plan_id": stored.plan_id,
             "next_step": f"review, then launch apply_reconstruction with plan_id {stored.plan_id}",
         },

@@ -10,11 +10,12 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from thywill_dagster import chain, commands
+from thywill_dagster import commands
 from thywill_dagster.assets.catalogue import asset_outs, frame_metadata
 from thywill_dagster.assets.errors import clear_failures
 from thywill_dagster.assets.reconstruction import SelectionConfig
 from thywill_dagster.checks.plan import LEFT_CHECK, NOTHING_ELSE_CHECK, check_nothing_else, check_promises
+from thywill_dagster.repair.document import render_markdown_table
 from thywill_dagster.repair.frames import outcome_frame
 from thywill_dagster.resources import SiteResource, utc_now
 
@@ -42,7 +43,7 @@ def applied_repairs(
     settings = site.settings()
     with clear_failures():
         applied = commands.apply(settings, config.plan_id, config.selection(), now=utc_now)
-        commands.write_result(settings, context.run_id, applied.result)
+        commands.write_answer(settings, context.run_id, commands.Answer.of(applied.result))
     report, verification = applied.report, applied.verification
     outcomes = outcome_frame(report)
     counts = {f"{name}_changes": int(n) for name, n in outcomes["outcome"].value_counts().items()}
@@ -67,7 +68,7 @@ def applied_repairs(
         None,
         output_name="repair_verification",
         metadata={
-            "summary": dg.MetadataValue.md(chain.verification_summary(applied.result)),
+            "before_and_after": dg.MetadataValue.md(render_markdown_table(commands.before_and_after(applied.result))),
             "broken_promises": len(verification.broken_promises),
             "changed_by_application": verification.changed_by_application,
             "displayed_none": dg.MetadataValue.json(dict(verification.displayed_none)),

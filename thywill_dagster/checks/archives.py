@@ -17,8 +17,7 @@ def check_lines(records: ArchiveRecords) -> dg.AssetCheckResult:
     """Fails with the files and lines that could not be used."""
     problems = records.problems
     offenders = [
-        f"{path}:{line}" if line else path
-        for path, line in zip(problems["path"], problems["line"], strict=True)
+        f"{path}:{line}" if line else path for path, line in zip(problems["path"], problems["line"], strict=True)
     ]
     return verdict(
         LINES_CHECK,

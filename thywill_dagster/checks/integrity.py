@@ -133,8 +133,8 @@ def check_agreement(look: Look) -> dg.AssetCheckResult:
         unit="relations",
         next_step=PLAN,
     )
-    metadata = {f"score_{name}": score for name, score in compared.items()}
-    return result._replace(metadata={**result.metadata, **metadata})
+    scored = {f"score_{name}": dg.MetadataValue.float(score) for name, score in compared.items()}
+    return result._replace(metadata={**result.metadata, **scored})
 
 
 def check_names(conflicts: pd.DataFrame, mapping: pd.DataFrame) -> dg.AssetCheckResult:
@@ -181,6 +181,5 @@ def _examined(look: Look, asset: FindingAsset) -> tuple[int, str]:
         case "invite_tree":
             return rows["user"], "users"
         case _:
-            references = len(RECORD_REFERENCES) + len(USER_REFERENCES)
-            tables = {r.table for r in (*RECORD_REFERENCES, *USER_REFERENCES)}
-            return sum(rows[table] for table in tables), f"rows of tables with {references} references"
+            tables = {r.table for r in RECORD_REFERENCES} | {r.table for r in USER_REFERENCES}
+            return sum(rows[table] for table in tables), "rows of tables with references"

@@ -1,0 +1,298 @@
+"""``thywill-dagster``: the same jobs as in the UI, from a shell.
+
+Each command runs its Dagster job in this process and records it; ``--no-record`` runs the core alone, without
+importing Dagster. Without ``--execute`` nothing of the site is written.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from thywill_dagster.errors import CouldNotLookError, RefusedError, ThyWillError, UsageError
+from thywill_dagster.settings import SiteSettings
+
+if TYPE_CHECKING:
+    from thywill_dagster.commands import Answer
+
+INTERNAL_ERROR = 1
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="thywill_dagster")
+def main() -> None:
+    """Repairs a ThyWill database from its text archives, and proves the result.
+
+    Without --execute nothing of the site is written. Exit status: 0 clean or done, 1 internal error, 2 usage;
+    otherwise the sum of 4 differences remain, 8 skipped or needs review, 16 refused, 32 could not look.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What every command was given.
+
+    Attributes:
+        settings: the site.
+        as_json: one object on standard output instead of text.
+        is_recorded: whether the run is recorded in the Dagster instance.
+    """
+
+    settings: SiteSettings
+    as_json: bool
+    is_recorded: bool
+
+
+def site_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that every command accepts; the command is given a :class:`Call`."""
+
+    @click.option("--database", metavar="PATH_OR_URL", help="The application's database.")
+    @click.option("--archives", metavar="DIR", type=click.Path(path_type=Path), help="Root of the archive tree.")
+    @click.option(
+        "--app-dir",
+        metavar="DIR",
+        type=click.Path(path_type=Path),
+        help="What stored relative paths are relative to; by default the directory of the database.",
+    )
+    @click.option(
+        "--data-dir",
+        metavar="DIR",
+        type=click.Path(path_type=Path),
+        help="Where plans, backups, reports and runs are kept.",
+    )
+    @click.option("--archive-timezone", metavar="ZONE", help="IANA zone of the archive's clock; inferred if absent.")
+    @click.option(
+        "--decisions", metavar="FILE", type=click.Path(path_type=Path), help="Your decisions about names, as YAML."
+    )
+    @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+    @click.option("--no-record", is_flag=True, help="Run without Dagster; nothing is recorded in its instance.")
+    @functools.wraps(command)
+    def wrapped(as_json: bool, no_record: bool, **options: Any) -> None:
+        names = ("database", "archives", "app_dir", "data_dir", "archive_timezone", "decisions")
+        with _clear_errors(as_json):
+            settings = SiteSettings.resolve(**{name: options.pop(name) for name in names})
+            command(Call(settings, as_json, not no_record), **options)
+
+    return wrapped
+
+
+def selection_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say which changes are carried out; the command is given them as one mapping."""
+
+    @click.option("--only", metavar="KIND", multiple=True, help="Only these actions or kinds of findings.")
+    @click.option(
+        "--max-risk",
+        type=click.Choice(["low", "medium", "high"]),
+        default="high",
+        show_default=True,
+        help="Leave changes of a higher risk.",
+    )
+    @click.option("--limit", type=click.IntRange(min=0), metavar="N", help="Carry out at most N changes.")
+    @click.option(
+        "--batch-size",
+        type=click.IntRange(min=1),
+        metavar="N",
+        default=2000,
+        show_default=True,
+        help="Rows of one transaction at most.",
+    )
+    @functools.wraps(command)
+    def wrapped(
+        *args: Any, only: tuple[str, ...], max_risk: str, limit: int | None, batch_size: int, **rest: Any
+    ) -> None:
+        kinds = [kind for given in only for kind in given.replace(",", " ").split()]
+        selection = {"only": kinds, "max_risk": max_risk, "limit": limit, "batch_size": batch_size}
+        command(*args, selection=selection, **rest)
+
+    return wrapped
+
+
+def execute_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--execute`` and its opposite, which is the default."""
+
+    @click.option("--execute", is_flag=True, help="Write to the database. Without it nothing is changed.")
+    @click.option("--dry-run", is_flag=True, help="Say explicitly that nothing is to be changed.")
+    @functools.wraps(command)
+    def wrapped(*args: Any, execute: bool, dry_run: bool, **rest: Any) -> None:
+        if execute and dry_run:
+            raise click.UsageError("--execute and --dry-run exclude each other")
+        command(*args, execute=execute, **rest)
+
+    return wrapped
+
+
+@main.command("validate-consistency")
+@site_options
+def validate_consistency(call: Call) -> None:
+    """Look at the site and report every broken relationship."""
+    with _progress(call):
+        answer = _record(call, "validate_consistency", {}) if call.is_recorded else _validate(call)
+    _finish(call, answer, "validate-consistency")
+
+
+@main.command("reconstruct-from-archives")
+@click.option("--plan-id", metavar="ID", help="Apply this reviewed plan instead of planning again.")
+@click.option("--insert-missing", is_flag=True, help="Also insert rows that only the archives have.")
+@click.option("--merge-duplicates", is_flag=True, help="Also merge users of one name.")
+@click.option("--add-indexes", is_flag=True, help="Also add an index on the usernames where none is.")
+@click.option("--expect-users", type=int, metavar="N", help="Lift the cap on users that come back, to exactly N.")
+@execute_option
+@selection_options
+@site_options
+def reconstruct(call: Call, **options: Any) -> None:
+    """Repair everything: former users, inviters, authors, marks and all other references, archive paths."""
+    _repair(call, "reconstruct", "reconstruct-from-archives", **options)
+
+
+@main.command("recover-users-from-archives")
+@click.option("--expect-users", type=int, metavar="N", help="Lift the cap on users that come back, to exactly N.")
+@execute_option
+@selection_options
+@site_options
+def recover_users(call: Call, **options: Any) -> None:
+    """Bring former users back, with their registration and their inviter."""
+    _repair(call, "recover-users", "recover-users-from-archives", **options)
+
+
+@main.command("fix-relationships-from-archives")
+@execute_option
+@selection_options
+@site_options
+def fix_relationships(call: Call, **options: Any) -> None:
+    """Repair inviters, authors, marks and all other references of users who are there."""
+    _repair(call, "fix-relationships", "fix-relationships-from-archives", **options)
+
+
+@main.command("demo")
+@click.option(
+    "--dir",
+    "directory",
+    type=click.Path(path_type=Path),
+    default=Path("thywill-demo"),
+    show_default=True,
+    help="Where the sample site is built.",
+)
+@click.option("--no-record", is_flag=True, help="Run without Dagster.")
+def demo(directory: Path, no_record: bool) -> None:
+    """Build a damaged sample site, show the damage, and repair it."""
+    from thywill_dagster.demo import run_demo
+
+    with _clear_errors(as_json=False):
+        sys.exit(run_demo(directory, is_recorded=not no_record))
+
+
+def _repair(
+    call: Call,
+    command: str,
+    command_name: str,
+    *,
+    execute: bool,
+    selection: dict[str, Any],
+    plan_id: str | None = None,
+    insert_missing: bool = False,
+    merge_duplicates: bool = False,
+    add_indexes: bool = False,
+    expect_users: int | None = None,
+) -> None:
+    planning = {
+        "command": command,
+        "insert_missing": insert_missing,
+        "merge_duplicates": merge_duplicates,
+        "add_indexes": add_indexes,
+        "expected_users": expect_users,
+    }
+    if plan_id is not None and not execute:
+        raise UsageError("--plan-id applies a reviewed plan: give --execute with it")
+    with _progress(call):
+        if plan_id is None:
+            answer = _plan(call, planning, selection, command_name)
+            plan_id = answer.content["plan_id"]
+        if execute:
+            answer = _apply(call, str(plan_id), selection, command_name)
+    _finish(call, answer, command_name)
+
+
+def _plan(call: Call, planning: dict[str, Any], selection: dict[str, Any], command_name: str) -> Answer:
+    if call.is_recorded:
+        return _record(call, "plan_reconstruction", {"reconstruction_plan": {**planning, **selection}}, command_name)
+    from thywill_dagster import chain, commands, progress
+
+    look = chain.look_at(call.settings, now=_now, on_file=progress.report_files)
+    options, chosen = chain.PlanOptions(**planning), chain.Selection(**selection)
+    return commands.Answer.of(commands.plan(call.settings, look, options, chosen).result)
+
+
+def _apply(call: Call, plan_id: str, selection: dict[str, Any], command_name: str) -> Answer:
+    if call.is_recorded:
+        steps = {"applied_repairs": {"plan_id": plan_id, **selection}}
+        return _record(call, "apply_reconstruction", steps, command_name)
+    from thywill_dagster import chain, commands
+
+    applied = commands.apply(call.settings, plan_id, chain.Selection(**selection), now=_now)
+    return commands.Answer.of(applied.result)
+
+
+def _validate(call: Call) -> Answer:
+    from thywill_dagster import commands, progress
+
+    return commands.Answer.of(commands.validate(call.settings, now=_now, on_file=progress.report_files))
+
+
+def _record(call: Call, job: str, steps: dict[str, dict[str, Any]], command_name: str = "") -> Answer:
+    from thywill_dagster.recorded import RecordedJob, run_recorded
+
+    given = {
+        step: {name: value for name, value in config.items() if value is not None} for step, config in steps.items()
+    }
+    return run_recorded(call.settings, RecordedJob(job, given, command_name or job))
+
+
+def _finish(call: Call, answer: Answer, command_name: str) -> None:
+    if call.as_json:
+        click.echo(json.dumps(answer.content, ensure_ascii=False))
+    else:
+        from thywill_dagster.cli_output import print_answer
+
+        print_answer(answer.content, command_name)
+    sys.exit(answer.exit_status)
+
+
+def _progress(call: Call) -> Any:
+    from thywill_dagster.cli_output import file_progress
+
+    return file_progress(is_shown=not call.as_json)
+
+
+class _clear_errors:
+    """Prints an expected error as one sentence and exits with its status."""
+
+    def __init__(self, as_json: bool) -> None:
+        self._as_json = as_json
+
+    def __enter__(self) -> None:
+        """Nothing is to be prepared."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if not isinstance(error, ThyWillError):
+            return
+        if self._as_json:
+            from thywill_dagster.result import CommandResult
+
+            problem = {"path": "", "line": 0, "reason": str(error)}
+            content = CommandResult(mode="dry_run", problems=[problem]).to_json()
+            click.echo(json.dumps(content, ensure_ascii=False))
+        word = {CouldNotLookError: "could not look: ", RefusedError: "refused: "}.get(type(error), "")
+        click.echo(f"thywill-dagster: {word}{error}", err=True)
+        sys.exit(error.exit_status)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,151 @@
+"""What the command line shows a person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+
+from thywill_dagster import progress
+from thywill_dagster.integrity.findings import FINDING_KINDS
+from thywill_dagster.repair.report import shown_score
+
+PROBLEMS_SHOWN = 10
+
+
+def make_console(*, on_error_stream: bool = False) -> Console:
+    """A console that never guesses at names in the text."""
+    return Console(stderr=on_error_stream, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def file_progress(*, is_shown: bool) -> Iterator[None]:
+    """A bar on the error stream while archive files are read, if that is a terminal."""
+    console = make_console(on_error_stream=True)
+    if not is_shown or not console.is_terminal:
+        yield
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("reading archive files", total=None)
+        with progress.listening(lambda done, total: bar.update(task, completed=done, total=total)):
+            yield
+
+
+def print_answer(content: Mapping[str, Any], command: str) -> None:
+    """The answer of a command: what was found, what would be or was done, what to do next."""
+    console = make_console()
+    is_execute = content["mode"] == "execute"
+    is_repair = content["plan_id"] is not None
+    if is_repair:
+        console.print(before_after_table(content, is_execute=is_execute))
+        console.print(actions_table(content["actions"], is_execute=is_execute))
+    else:
+        console.print(findings_table(content["findings"]))
+    console.print(agreement_table(content["consistency"]))
+    print_problems(console, content["problems"])
+    if content["report"]:
+        console.print(f"Report: {escape(content['report'])}")
+    if content["backup"]:
+        console.print(f"Backup: {escape(content['backup'])}")
+    if is_execute:
+        print_executed(console, content)
+    elif is_repair:
+        console.print(f"Plan: {content['plan_id']}")
+        console.print("[bold]Dry run: nothing was changed.[/bold]", end=" ")
+        if any(counts["planned"] > counts["needs_review"] for counts in content["actions"].values()):
+            console.print(f"Read the report, then: thywill-dagster {command} --execute")
+        else:
+            console.print("There is nothing that could be repaired automatically.")
+    elif not any(content["findings"].values()):
+        console.print("[bold]Nothing is wrong.[/bold]")
+    else:
+        console.print("Next: thywill-dagster reconstruct-from-archives (a dry run)")
+
+
+def print_executed(console: Console, content: Mapping[str, Any]) -> None:
+    """How an execute ended, and how to take it back."""
+    applied = sum(counts["applied"] for counts in content["actions"].values())
+    failed = sum(counts["failed"] for counts in content["actions"].values())
+    if failed:
+        console.print(f"[bold]The run stopped: {applied} changes were made, {failed} were not.[/bold]", end=" ")
+        console.print("Run the same command again: it plans what is left.")
+    elif applied:
+        console.print(f"[bold]{applied} changes were made and verified.[/bold]", end=" ")
+    else:
+        console.print("[bold]There was nothing to change.[/bold]")
+    if content["run_id"]:
+        console.print(f"To take it back: thywill-dagster undo {content['run_id']}")
+
+
+def findings_table(findings: Mapping[str, int]) -> Table:
+    """The kinds that occur and what they mean."""
+    table = Table("finding", "meaning", "count", title="What is wrong", title_justify="left")
+    table.columns[2].justify = "right"
+    for kind, count in findings.items():
+        if count:
+            table.add_row(kind, FINDING_KINDS[kind][1], f"{count:,}")
+    if not table.row_count:
+        table.add_row("nothing", "", "0")
+    return table
+
+
+def before_after_table(content: Mapping[str, Any], *, is_execute: bool) -> Table:
+    """Findings before and after, in the order of the vocabulary."""
+    title = "What was wrong, and what is left" if is_execute else "What is wrong, and what would be left"
+    table = Table("finding", "meaning", "before", "after", title=title, title_justify="left")
+    for column in table.columns[2:]:
+        column.justify = "right"
+    for kind, (_, meaning) in FINDING_KINDS.items():
+        before, after = content["before"].get(kind, 0), content["after"].get(kind, 0)
+        if before or after:
+            style = "green" if not after else "yellow"
+            table.add_row(kind, meaning, f"{before:,}", f"[{style}]{after:,}[/]")
+    if not table.row_count:
+        table.add_row("nothing", "", "0", "0")
+    return table
+
+
+def actions_table(actions: Mapping[str, Mapping[str, int]], *, is_execute: bool) -> Table:
+    """What was proposed and what became of it."""
+    columns = ("planned", "applied", "skipped", "needs_review", "failed") if is_execute else ("planned", "needs_review")
+    table = Table("action", *columns, title="Changes", title_justify="left")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, counts in actions.items():
+        if counts["planned"]:
+            table.add_row(name, *(f"{counts[column]:,}" for column in columns))
+    if not table.row_count:
+        table.add_row("none", *("0" for _ in columns))
+    return table
+
+
+def agreement_table(consistency: Mapping[str, Mapping[str, Any]]) -> Table:
+    """How far archives and database agree, as the command left it."""
+    table = Table(
+        "relation", "archives", "database", "matched", "score", title="Archives and database", title_justify="left"
+    )
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, agreement in consistency.items():
+        score = agreement["score"]
+        table.add_row(
+            name,
+            *(f"{agreement[side]:,}" for side in ("archive", "database", "matched")),
+            "nothing to compare" if score is None else shown_score(score),
+        )
+    return table
+
+
+def print_problems(console: Console, problems: list[Mapping[str, Any]]) -> None:
+    """The first problems and how many more there are."""
+    for problem in problems[:PROBLEMS_SHOWN]:
+        place = f"{problem['path']}:{problem['line']}" if problem["line"] else problem["path"]
+        console.print(f"[yellow]problem[/yellow] {escape(place)}{': ' if place else ''}{escape(problem['reason'])}")
+    if len(problems) > PROBLEMS_SHOWN:
+        console.print(f"... and {len(problems) - PROBLEMS_SHOWN} more problems, listed in the report")

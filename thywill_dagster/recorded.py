@@ -1,0 +1,89 @@
+"""Runs a job of the code location in this process and records it, so that its history is in the UI.
+
+Imported only by commands that record: Dagster takes most of a second to import.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from thywill_dagster.build import build_definitions
+from thywill_dagster.commands import Answer, read_answer
+from thywill_dagster.errors import ThyWillError
+from thywill_dagster.repair.plan_files import make_private_folder, write_private
+from thywill_dagster.settings import SiteSettings, has_password
+
+HOME_VARIABLE = "DAGSTER_HOME"
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedJob:
+    """A job and the configuration of its steps.
+
+    Attributes:
+        name: of the job.
+        steps: step to its configuration.
+        command: what the user called, for the run's tags.
+    """
+
+    name: str
+    steps: Mapping[str, Mapping[str, Any]]
+    command: str
+
+
+def run_recorded(settings: SiteSettings, job: RecordedJob) -> Answer:
+    """Runs a job and gives the answer that its last step wrote.
+
+    Raises:
+        ThyWillError: what the core raised; the run is recorded as failed with the same sentence.
+    """
+    prepare_home(settings)
+    definition = build_definitions().resolve_job_def(job.name)
+    config = {
+        "resources": {"site": {"config": _site_config(settings)}},
+        "ops": {name: {"config": dict(values)} for name, values in job.steps.items()},
+        "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+    }
+    with dg.DagsterInstance.get() as instance:
+        try:
+            run = definition.execute_in_process(
+                run_config=config, instance=instance, tags={"thywill/command": job.command}
+            )
+        except dg.Failure as failure:
+            if isinstance(failure.__cause__, ThyWillError):
+                raise failure.__cause__ from None
+            raise
+    return read_answer(settings, run.run_id)
+
+
+def prepare_home(settings: SiteSettings) -> Path:
+    """The directory in which runs are recorded: ``DAGSTER_HOME``, else a folder of the data directory.
+
+    One without a ``dagster.yaml`` gets ours, which the alerts need.
+    """
+    home = Path(os.environ.get(HOME_VARIABLE) or settings.data_dir / "dagster").absolute()
+    make_private_folder(home)
+    if not (home / "dagster.yaml").exists():
+        write_private(home / "dagster.yaml", (resources.files("thywill_dagster") / "dagster.yaml").read_text())
+    os.environ[HOME_VARIABLE] = str(home)
+    return home
+
+
+def _site_config(settings: SiteSettings) -> dict[str, str]:
+    """The site as the run records it, so that the same can be run again from the UI. No password is recorded."""
+    config = {
+        "archives": str(settings.archives),
+        "app_dir": str(settings.app_dir),
+        "data_dir": str(settings.data_dir),
+        "archive_timezone": settings.archive_timezone,
+        "decisions": str(settings.decisions) if settings.decisions else None,
+        "database": None if has_password(settings.database) else settings.database,
+    }
+    return {name: value for name, value in config.items() if value is not None}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypedDict
@@ -35,6 +35,7 @@ from thywill_dagster.repair.plan import Proposal, UserColumn, build_plan, restri
 from thywill_dagster.repair.plan_files import read_plan, write_plan
 from thywill_dagster.repair.plausibility import require_plausible
 from thywill_dagster.repair.report import ReportFacts, write_report
+from thywill_dagster.repair.verification import RunVerification, verify_run
 from thywill_dagster.result import PROBLEMS_SHOWN, CommandResult, count_actions, metrics_of
 from thywill_dagster.settings import SiteSettings
 from thywill_dagster.store.engine import display_name
@@ -418,22 +419,25 @@ def refuse_stale_plan(settings: SiteSettings, plan: Plan, now: datetime) -> None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verification:
+class Verification(RunVerification):
     """What a look from scratch says about a run.
 
     Attributes:
         look: the site afterwards.
-        broken_promises: applied actions whose cell or row is not as promised, or that left their finding.
-        changed_by_application: cells and rows that differ from the backup and that the run did not change.
-        samples: some of these, as ``table/primary key/column``.
-        displayed_none: what the application's own queries would show as ``None``: query to number of rows.
     """
 
     look: Look
-    broken_promises: Sequence[str]
-    changed_by_application: int
-    samples: Sequence[str]
-    displayed_none: Mapping[str, int]
+
+
+def verify(settings: SiteSettings, plan: Plan, report: ApplyReport, *, now: Callable[[], datetime]) -> Verification:
+    """Looks at the site from scratch after an execute: what was promised, and what else changed.
+
+    Raises:
+        CouldNotLookError: database, archives or backup cannot be read any more.
+    """
+    look = look_at(settings, now=now)
+    found = verify_run(plan, report, look.snapshot.path, look.detection.findings)
+    return Verification(look=look, **{field.name: getattr(found, field.name) for field in fields(found)})
 
 
 def result_of_look(look: Look, *, report: Path | None) -> CommandResult:

@@ -513,21 +513,20 @@ def _repaired(look: Look, plan: Plan, done: Collection[str]) -> pd.DataFrame:
     users = {action.primary_key for action in actions if action.inserts_row}
     names = {lookup_key(str(a.after["display_name"])) for a in actions if isinstance(a.after, Mapping)}
     findings = look.detection.findings
-    return findings[
-        [
-            (table, key, column) in cells
-            or (value in users and column != "text_file_path")
-            or (kind == "missing_user" and key.removeprefix(MISSING) in names)
-            for kind, table, key, column, value in zip(
-                findings["kind"],
-                findings["table"],
-                findings["primary_key"],
-                findings["column"],
-                findings["value"],
-                strict=True,
-            )
-        ]
+    is_repaired = [
+        (table, key, column) in cells
+        or (value in users and column != "text_file_path")
+        or (kind == "missing_user" and key.removeprefix(MISSING) in names)
+        for kind, table, key, column, value in zip(
+            findings["kind"],
+            findings["table"],
+            findings["primary_key"],
+            findings["column"],
+            findings["value"],
+            strict=True,
+        )
     ]
+    return findings.loc[is_repaired]
 
 
 def archive_zone(settings: SiteSettings) -> ZoneInfo | None:

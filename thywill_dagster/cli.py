@@ -180,13 +180,17 @@ def fix_relationships(call: Call, **options: Any) -> None:
     show_default=True,
     help="Where the sample site is built.",
 )
+@click.option("--build-only", is_flag=True, help="Only build and damage the site, for a look in the UI.")
 @click.option("--no-record", is_flag=True, help="Run without Dagster.")
-def demo(directory: Path, no_record: bool) -> None:
+def demo(directory: Path, build_only: bool, no_record: bool) -> None:
     """Build a damaged sample site, show the damage, and repair it."""
-    from thywill_dagster.demo import run_demo
+    from thywill_dagster.demo import build_demo, run_demo
 
     with _clear_errors(as_json=False):
-        sys.exit(run_demo(directory, is_recorded=not no_record))
+        if build_only:
+            build_demo(directory)
+        else:
+            sys.exit(run_demo(directory, is_recorded=not no_record))
 
 
 def _repair(

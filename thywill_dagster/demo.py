@@ -44,7 +44,7 @@ def run_demo(directory: Path, *, is_recorded: bool) -> int:
         UsageError: the folder holds something else than a demo.
     """
     console = make_console()
-    site, truth = _build(directory)
+    site, truth = build_demo(directory)
     settings = SiteSettings.resolve(
         database=str(site.database), archives=site.archives, app_dir=site.root, data_dir=directory / "data"
     )
@@ -68,7 +68,12 @@ def run_demo(directory: Path, *, is_recorded: bool) -> int:
     return DIFFERENCES_REMAIN if wrong else 0
 
 
-def _build(directory: Path) -> tuple[SampleSite, list[DamagedCell]]:
+def build_demo(directory: Path) -> tuple[SampleSite, list[DamagedCell]]:
+    """Builds and damages the sample site; what an earlier demo left in the folder is replaced.
+
+    Raises:
+        UsageError: the folder holds something else than a demo.
+    """
     directory = directory.absolute()
     if directory.exists() and any(directory.iterdir()):
         if not (directory / MARKER).exists():

@@ -28,6 +28,78 @@ from thywill_dagster.repair.frames import OUTCOME_COLUMNS, PLAN_COLUMNS
 
 OWNERS = ["team:data-engineering"]
 
+COLUMN_MEANINGS: Mapping[str, str] = {
+    "action": "What is done: restore_user, repoint_reference, set_archive_path, ...",
+    "action_id": "Name of the change; the same for the same cell or row in every plan.",
+    "after": "The cell or row afterwards, as JSON.",
+    "after_method": "The rule that decided in this look.",
+    "after_person": "Whom the spelling means in this look.",
+    "at": "When, on the archive's own clock (local, no zone), to the minute.",
+    "audience": "For whom the prayer was meant, where the file says so.",
+    "author": "Name in line 1, as it stands there.",
+    "before": "The cell as it is, as JSON; the guard of the write.",
+    "before_method": "The rule that decided in the look before.",
+    "before_person": "Whom the spelling meant in the look before.",
+    "column": "Column of the table; empty where a whole row is meant.",
+    "depends_on": "Changes that must have been applied before, by action_id.",
+    "depth": "Steps below a user without an inviter; -1 in a cycle of inviters and below.",
+    "display_name": "Username as stored.",
+    "events": "Number of event lines in the file.",
+    "evidence": "What proves it, as path:line in the archives or database:table/key.",
+    "finding_id": "Name of the finding; the same for the same finding in every look.",
+    "first_seen": "path:line of the first occurrence.",
+    "generated_length": "Characters of the generated prayer.",
+    "generated_sha256": "Hash of the generated prayer; empty if there is none.",
+    "ignored": "Lines ignored by a named rule: blank, title, format line.",
+    "inviter": "Name of the inviter; empty for a direct registration.",
+    "inviter_id": "Id of the inviter; empty for none.",
+    "is_ambiguous": "The line can be split into name and inviter in several ways.",
+    "is_tainted": "A user's own text could have forged the line: never automatic evidence.",
+    "journal_mode": "wal, delete, ... of the live database.",
+    "key_sha256": "Hash of the row's own key, which is a secret.",
+    "kind": "What kind it is; a closed vocabulary, listed in docs/rules.md.",
+    "line": "Line number in the file, from 1; 0 means the whole file.",
+    "lines": "Lines of the file: used, ignored and problems together.",
+    "lookup_key": "The name as the application compares names.",
+    "method": "The rule that decided: exact, normalised, missing, conflict, placeholder, ...",
+    "modified_ns": "Modification time of the file, in nanoseconds since 1970 (UTC).",
+    "month": "YYYY-MM; empty if it belongs to no month.",
+    "name": "Name as it stands in the line.",
+    "noticed_at": "When the change was seen, UTC.",
+    "occurrences": "How often the spelling occurs in the archives.",
+    "other_person": "A second person of the line: who granted, created, invited.",
+    "outcome": "applied, would_apply, skipped, needs_review or failed.",
+    "path": "Path relative to the archive root.",
+    "person": "Whom it means: a user id, or ?missing:, ?conflict:, ?nobody: and the name.",
+    "prayer_id": "Id of the prayer.",
+    "primary_key": "Of the row; of tables whose keys are secrets its hash.",
+    "problems": "Lines that could not be used.",
+    "reading": "What decided where the activity section begins.",
+    "reason": "Why; empty where nothing is to be explained.",
+    "risk": "low, medium or high.",
+    "rows": "Number of rows.",
+    "rule": "The rule that decided, listed in docs/rules.md.",
+    "schema_fingerprint": "SHA-256 of the declared schema; a plan fits this schema only.",
+    "sha256": "SHA-256 of the file.",
+    "size": "Bytes of the file.",
+    "snapshot_path": "The private copy.",
+    "snapshot_sha256": "SHA-256 of the private copy.",
+    "source": "Which kind of file tells it.",
+    "spelling": "A name exactly as it is written.",
+    "spellings": "The spellings of the name, joined by a comma.",
+    "status": "ready, or needs_review, which is never applied.",
+    "submitted_at": "When the prayer was submitted, on the archive's own clock, to the minute.",
+    "table": "Table of the application's database.",
+    "taken_at": "When the copy was current, UTC.",
+    "text_length": "Characters of the prayer's text.",
+    "text_sha256": "Hash of the prayer's text, newlines normalised.",
+    "used": "Lines that became records.",
+    "user_id": "Id of the user.",
+    "user_ids": "Ids of the users that the name could mean, joined by a comma.",
+    "value": "The offending id or path; never a text.",
+}
+"""What a column means, wherever it occurs: one quantity has one name in all frames."""
+
 
 class Entry(NamedTuple):
     """One asset: its group, what it is, its columns, what it is made with."""
@@ -45,6 +117,13 @@ CATALOGUE: Mapping[str, Entry] = {
         " copy that blocks nobody; everything downstream reads that copy, never the live file.",
         SNAPSHOT_COLUMNS,
         frozenset({"python", "sqlite"}),
+    ),
+    "archive_months": Entry(
+        "archives",
+        "Status board of the archive, month by month: a green month was read without a problem line. Written by"
+        " archive_records whenever a month is new or has changed; the metadata says how many lines were used.",
+        {},
+        frozenset({"python"}),
     ),
     "archive_files": Entry(
         "archives",
@@ -223,5 +302,5 @@ def frame_metadata(frame: pd.DataFrame) -> dict[str, Any]:
 def _column_schema(entry: Entry) -> dict[str, dg.TableSchema]:
     if not entry.columns:
         return {}
-    columns = [dg.TableColumn(name, type=dtype) for name, dtype in entry.columns.items()]
+    columns = [dg.TableColumn(name, type=dtype, description=COLUMN_MEANINGS[name]) for name, dtype in entry.columns.items()]
     return {"dagster/column_schema": dg.TableSchema(columns)}

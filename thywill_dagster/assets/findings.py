@@ -46,7 +46,7 @@ def findings(
     with clear_failures():
         look = site.look(site_snapshot, records_of(frames))
         answer = commands.Answer.of(chain.result_of_look(look, report=None))
-        commands.write_answer(site.settings(), context.run_id, answer)
+        commands.write_answer(site.settings(), context.run.run_id, answer)
     yield from _identity(site, look)
     for name in FINDING_ASSETS:
         found = findings_of(look.detection.findings, name)  # type: ignore[arg-type]

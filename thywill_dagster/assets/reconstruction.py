@@ -93,7 +93,7 @@ def reconstruction_plan(
     with clear_failures():
         look = site.look(site_snapshot, records_of(frames))
         planned = commands.plan(settings, look, config.options(), config.selection())
-        commands.write_answer(settings, context.run_id, commands.Answer.of(planned.result))
+        commands.write_answer(settings, context.run.run_id, commands.Answer.of(planned.result))
     stored = planned.stored
     plan = plan_frame(stored.proposal.plan)
     yield dg.Output(

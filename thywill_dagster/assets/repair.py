@@ -43,7 +43,7 @@ def applied_repairs(
     settings = site.settings()
     with clear_failures():
         applied = commands.apply(settings, config.plan_id, config.selection(), now=utc_now)
-        commands.write_answer(settings, context.run_id, commands.Answer.of(applied.result))
+        commands.write_answer(settings, context.run.run_id, commands.Answer.of(applied.result))
     report, verification = applied.report, applied.verification
     outcomes = outcome_frame(report)
     counts = {f"{name}_changes": int(n) for name, n in outcomes["outcome"].value_counts().items()}

@@ -45,7 +45,7 @@ class DamagedSite:
 
     def propose(self, command: chain.Command = "reconstruct") -> Plan:
         look = chain.look_at(self.settings, now=self.now)
-        return chain.propose(self.settings, look, command=command).proposal.plan
+        return chain.propose(self.settings, look, chain.PlanOptions(command=command)).proposal.plan
 
     def execute(self, plan: Plan, selection: chain.Selection | None = None, **arguments: Any) -> ApplyReport:
         return chain.execute(self.settings, plan.plan_id, selection or chain.Selection(), now=self.now, **arguments)

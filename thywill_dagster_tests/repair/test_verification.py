@@ -183,7 +183,7 @@ def test_without_the_backup_it_could_not_be_looked_at(repaired):
     site, plan, report = repaired
     chain.Path(report.backup).unlink()
 
-    with pytest.raises(CouldNotLookError, match="backup .* is gone"):
+    with pytest.raises(CouldNotLookError, match="so what else changed cannot be told"):
         site.verify(plan, report)
 
 

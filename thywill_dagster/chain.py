@@ -20,9 +20,11 @@ from thywill_dagster.archives.inventory import take_inventory
 from thywill_dagster.archives.model import ArchiveRecords, PrayerTexts, ReadingContext
 from thywill_dagster.archives.parser import parse_archives
 from thywill_dagster.errors import RefusedError, UsageError
+from thywill_dagster.identity.decisions import MAXIMUM_BYTES, NO_DECISIONS, Decisions, parse_decisions
 from thywill_dagster.identity.normalise import lookup_key
+from thywill_dagster.identity.resolution import build_mapping
 from thywill_dagster.identity.spellings import collect_spellings
-from thywill_dagster.identity.username_mapping import MISSING, UsernameMapping, map_spellings
+from thywill_dagster.identity.username_mapping import MISSING, map_spellings
 from thywill_dagster.integrity.detection import Detection, detect
 from thywill_dagster.integrity.findings import FINDING_KINDS, count_findings
 from thywill_dagster.integrity.paths import ArchivePaths
@@ -139,10 +141,10 @@ def build_view(
         taken_at: when the database was read, aware.
 
     Raises:
-        UsageError: the time zone does not exist.
+        UsageError: the time zone does not exist, or the decisions file is missing or not valid.
     """
-    users = tables["user"]
-    mapping = UsernameMapping.build(zip(users["id"], users["display_name"], strict=True), records.registrations["name"])
+    decisions = load_decisions(settings)
+    mapping = build_mapping(tables["user"], records, decisions=decisions)
     zone = archive_zone(settings)
     # Without a zone the clock of this machine, which is the application's own where both run together.
     local = taken_at.astimezone(zone).replace(tzinfo=None)
@@ -153,7 +155,28 @@ def build_view(
         paths=ArchivePaths.build(settings.archives, settings.app_dir, records.files["path"]),
         zone=zone,
         settled_before=int((local - _EPOCH).total_seconds()) // 60 - settings.settle_minutes,
+        decisions=decisions,
     )
+
+
+def load_decisions(settings: SiteSettings) -> Decisions:
+    """The operator's decisions; none if the settings name no file.
+
+    Raises:
+        UsageError: the file is missing, unreadable or not valid.
+    """
+    path = settings.decisions
+    if path is None:
+        return NO_DECISIONS
+    try:
+        with path.open("rb") as file:
+            # One byte more than allowed is enough to be refused.
+            text = file.read(MAXIMUM_BYTES + 1).decode("utf-8")
+    except UnicodeDecodeError:
+        raise UsageError(f"the decisions file {path} is not UTF-8 text; save it as such") from None
+    except OSError as error:
+        raise UsageError(f"the decisions file {path} cannot be read ({error.strerror}); correct --decisions") from None
+    return parse_decisions(text, path.name)
 
 
 SNAPSHOT_COLUMNS: Mapping[str, str] = {

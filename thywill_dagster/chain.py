@@ -20,14 +20,18 @@ from thywill_dagster.archives.inventory import take_inventory
 from thywill_dagster.archives.model import ArchiveRecords, PrayerTexts, ReadingContext
 from thywill_dagster.archives.parser import parse_archives
 from thywill_dagster.errors import RefusedError, UsageError
+from thywill_dagster.identity.conflicts import NameHistory, find_conflicts
+from thywill_dagster.identity.decisions import MAXIMUM_BYTES, NO_DECISIONS, Decisions, parse_decisions
 from thywill_dagster.identity.normalise import lookup_key
+from thywill_dagster.identity.resolution import build_mapping
 from thywill_dagster.identity.spellings import collect_spellings
-from thywill_dagster.identity.username_mapping import MISSING, UsernameMapping, map_spellings
+from thywill_dagster.identity.username_mapping import MISSING, map_spellings
+from thywill_dagster.identity.validation import find_unsound_users
 from thywill_dagster.integrity.detection import Detection, detect
 from thywill_dagster.integrity.findings import FINDING_KINDS, count_findings
 from thywill_dagster.integrity.paths import ArchivePaths
 from thywill_dagster.integrity.relations import TABLE_COLUMNS
-from thywill_dagster.integrity.site import SiteView
+from thywill_dagster.integrity.site import NO_MINUTE, SiteView
 from thywill_dagster.repair.actions import ACTION_NAMES, Plan, Risk
 from thywill_dagster.repair.apply import BATCH_SIZE, apply_plan
 from thywill_dagster.repair.outcome import ApplyReport
@@ -139,10 +143,10 @@ def build_view(
         taken_at: when the database was read, aware.
 
     Raises:
-        UsageError: the time zone does not exist.
+        UsageError: the time zone does not exist, or the decisions file is missing or not valid.
     """
-    users = tables["user"]
-    mapping = UsernameMapping.build(zip(users["id"], users["display_name"], strict=True), records.registrations["name"])
+    decisions = load_decisions(settings)
+    mapping = build_mapping(tables["user"], records, decisions=decisions)
     zone = archive_zone(settings)
     # Without a zone the clock of this machine, which is the application's own where both run together.
     local = taken_at.astimezone(zone).replace(tzinfo=None)
@@ -153,7 +157,28 @@ def build_view(
         paths=ArchivePaths.build(settings.archives, settings.app_dir, records.files["path"]),
         zone=zone,
         settled_before=int((local - _EPOCH).total_seconds()) // 60 - settings.settle_minutes,
+        decisions=decisions,
     )
+
+
+def load_decisions(settings: SiteSettings) -> Decisions:
+    """The operator's decisions; none if the settings name no file.
+
+    Raises:
+        UsageError: the file is missing, unreadable or not valid.
+    """
+    path = settings.decisions
+    if path is None:
+        return NO_DECISIONS
+    try:
+        with path.open("rb") as file:
+            # One byte more than allowed is enough to be refused.
+            text = file.read(MAXIMUM_BYTES + 1).decode("utf-8")
+    except UnicodeDecodeError:
+        raise UsageError(f"the decisions file {path} is not UTF-8 text; save it as such") from None
+    except OSError as error:
+        raise UsageError(f"the decisions file {path} cannot be read ({error.strerror}); correct --decisions") from None
+    return parse_decisions(text, path.name)
 
 
 SNAPSHOT_COLUMNS: Mapping[str, str] = {
@@ -331,11 +356,43 @@ def propose(settings: SiteSettings, look: Look, options: PlanOptions) -> StoredP
             "metrics": metrics_of(look.findings, look.detection.consistency),
         },
     )
-    plan = restrict(proposal.plan, COMMAND_SCOPES[options.command])
-    plan = replace(plan, provenance={**plan.provenance, "unresolved": len(proposal.unresolved)})
+    plan = restrict(_with_sound_users(proposal.plan, look.view), COMMAND_SCOPES[options.command])
+    plan = replace(
+        plan,
+        decisions_fingerprint=look.view.decisions.fingerprint,
+        provenance={**plan.provenance, "unresolved": len(proposal.unresolved)},
+    )
     proposal = replace(proposal, plan=plan)
     folder = write_plan(settings.data_dir, proposal)
     return StoredProposal(proposal=proposal, folder=folder, report=write_report(folder, proposal, report_facts(look)))
+
+
+def _with_sound_users(plan: Plan, view: SiteView) -> Plan:
+    """The plan with the users who must not come set aside for a person."""
+    unsound = find_unsound_users(
+        _new_users(plan),
+        view.display_names.items(),
+        decisions=view.decisions,
+        registered_keys=view.mapping.trusted_keys,
+    )
+    return replace(
+        plan,
+        actions=tuple(
+            replace(action, status="needs_review", reason=unsound[action.primary_key])
+            if action.table == "user" and action.inserts_row and action.primary_key in unsound
+            else action
+            for action in plan.actions
+        ),
+    )
+
+
+def _new_users(plan: Plan) -> list[tuple[str, str]]:
+    """Id and display name of the users that a plan brings into the database."""
+    return [
+        (action.primary_key, str(action.after.get("display_name") or ""))
+        for action in plan.ready
+        if action.table == "user" and action.inserts_row and isinstance(action.after, Mapping)
+    ]
 
 
 def report_facts(look: Look) -> ReportFacts:
@@ -363,6 +420,23 @@ def archives_fingerprint(records: ArchiveRecords) -> str:
 def map_usernames(view: SiteView) -> pd.DataFrame:
     """Every spelling of the archives and whom it means."""
     return map_spellings(collect_spellings(view.records), view.mapping)
+
+
+def find_name_conflicts(view: SiteView, mapped: pd.DataFrame) -> pd.DataFrame:
+    """What a person must or may decide about names.
+
+    Args:
+        view: the site.
+        mapped: the result of :func:`map_usernames`.
+    """
+    book = view.registrations
+    keys = book.registered_keys()
+    history = NameHistory(
+        registrations={key: book.registrations_of(key) for key in keys},
+        created={user_id: minute for user_id, minute in view.created_minutes.items() if minute != NO_MINUTE},
+        lines={key: [line.evidence for line in book.lines_of(key)] for key in keys},
+    )
+    return find_conflicts(mapped, view.mapping, history)
 
 
 def rehearse(settings: SiteSettings, plan: Plan, look: Look, selection: Selection) -> ApplyReport:
@@ -403,10 +477,11 @@ def execute(
 
 
 def refuse_stale_plan(settings: SiteSettings, plan: Plan, now: datetime) -> None:
-    """Makes sure that the plan was made for this site and not too long ago.
+    """Makes sure that the plan was made for this site, with these decisions, and not too long ago.
 
     Raises:
-        RefusedError: it was not.
+        RefusedError: it was not, or it would bring back somebody who must not come.
+        UsageError: the decisions file is missing or not valid.
     """
     planned_for = plan.provenance.get("database")
     if planned_for != display_name(settings.database):
@@ -416,6 +491,12 @@ def refuse_stale_plan(settings: SiteSettings, plan: Plan, now: datetime) -> None
     age = now - datetime.fromisoformat(str(plan.provenance["taken_at"]))
     if age > PLAN_LIFETIME:
         raise RefusedError(f"the plan is {age.days} days old; make a new dry run and review that")
+    decisions = load_decisions(settings)
+    if plan.decisions_fingerprint != decisions.fingerprint:
+        raise RefusedError("the plan was made with other decisions; give the same --decisions, or make a new dry run")
+    if unsound := find_unsound_users(_new_users(plan), decisions=decisions):
+        user_id, reason = next(iter(unsound.items()))
+        raise RefusedError(f"the plan would bring back user {user_id}, but {reason}; make a new dry run")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

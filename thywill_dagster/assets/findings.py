@@ -16,7 +16,7 @@ from thywill_dagster.assets.reading import ARCHIVE_ASSETS, records_of
 from thywill_dagster.checks import integrity as checks
 from thywill_dagster.identity.history import add_changes
 from thywill_dagster.identity.spellings import collect_spellings
-from thywill_dagster.identity.username_mapping import find_conflicts, map_spellings
+from thywill_dagster.identity.username_mapping import map_spellings
 from thywill_dagster.integrity.findings import findings_of
 from thywill_dagster.resources import SiteResource, utc_now
 from thywill_dagster.store.foreign_keys import count_violations
@@ -60,7 +60,7 @@ def findings(
 def _identity(site: SiteResource, look: chain.Look) -> Iterator[dg.Output | dg.AssetCheckResult]:
     spellings = collect_spellings(look.view.records)
     mapping = map_spellings(spellings, look.view.mapping)
-    conflicts = find_conflicts(mapping, look.view.tables["user"])
+    conflicts = chain.find_name_conflicts(look.view, mapping)
     known = site.last_frame("username_changes")
     changes = add_changes(known, site.last_frame("username_mapping"), mapping, noticed_at=utc_now())
     for name, frame in zip(IDENTITY_ASSETS, (spellings, mapping, conflicts, changes), strict=True):

@@ -141,7 +141,7 @@ def check_names(conflicts: pd.DataFrame, mapping: pd.DataFrame) -> dg.AssetCheck
     """Fails with the user ids that share a name; names themselves stay out of the check."""
     return verdict(
         SPECS["no_spelling_maps_to_two_users"],
-        conflicts["user_ids"].tolist(),
+        conflicts.loc[conflicts["kind"] == "several_users", "user_ids"].tolist(),
         examined=len(mapping),
         unit="spellings",
         next_step="decide each row of username_conflicts in a decisions file, then run with --decisions FILE",

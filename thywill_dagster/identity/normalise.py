@@ -6,6 +6,7 @@ is *not* unified, and lower-casing is not case-folding: these are the applicatio
 
 from __future__ import annotations
 
+import unicodedata
 from functools import lru_cache
 
 MAXIMUM_LENGTH = 100
@@ -14,16 +15,23 @@ MAXIMUM_LENGTH = 100
 PLACEHOLDER_NAMES = frozenset({"none", "unknown", "unknown user", "system", "temp"})
 """Lookup keys of what the application and its tools write where they know no name.
 
-All of them are also legal usernames. They stand for a person only if that name is registered in the archives
-or is the exact name of a user; as the author in a prayer file they are even then no evidence on their own,
-because the application's repair tools write them into files of their making.
+All of them are also legal usernames. They stand for a person only if that name was registered by the
+application or is the exact name of a user; as the author in a prayer file they are even then no evidence on
+their own, because the application's repair tools write them into files of their making.
 """
+
+_DELETED_USER = "deleteduser"
+
+_LINE_BREAKING = frozenset({"Cc", "Cs", "Zl", "Zp"})
+"""Unicode categories that no name may hold: control characters and line separators would make one line of an
+archive look like two, lone surrogates are bytes that were no text."""
 
 
 @lru_cache(maxsize=200_000)
 def lookup_key(name: str) -> str:
     """Key under which the application finds a user; empty if the name can never be found."""
-    kept = "".join(character for character in name.strip() if character.isprintable())
+    # The only white space that is printable is the space.
+    kept = name if name.isprintable() else "".join(c for c in name.strip() if c.isprintable())
     collapsed = " ".join(kept.split())
     return collapsed.lower() if 0 < len(collapsed) <= MAXIMUM_LENGTH else ""
 
@@ -31,4 +39,18 @@ def lookup_key(name: str) -> str:
 def is_placeholder(name: str) -> bool:
     """Whether the name is one of :data:`PLACEHOLDER_NAMES` or of the form ``DeletedUser1``."""
     key = lookup_key(name)
-    return key in PLACEHOLDER_NAMES or (key.startswith("deleteduser") and key[11:].isdigit())
+    number = key.removeprefix(_DELETED_USER)
+    return key in PLACEHOLDER_NAMES or (number != key and number.isascii() and number.isdigit())
+
+
+def why_unusable(name: str) -> str:
+    """Why nobody may be given this name; empty if it is usable.
+
+    Older sites registered names that today's rules would reject, so only what the application cannot find
+    again or what would break a line of the archive is unusable.
+    """
+    if not lookup_key(name):
+        return f"the name is empty or longer than {MAXIMUM_LENGTH} characters, so that the application never finds it"
+    if any(unicodedata.category(character) in _LINE_BREAKING for character in name):
+        return "the name holds a line break, a control character or undecodable bytes"
+    return ""

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import pandas as pd
 
 from thywill_dagster.archives.model import ArchiveRecords
+from thywill_dagster.identity.decisions import NO_DECISIONS, Decisions
 from thywill_dagster.identity.normalise import lookup_key
 from thywill_dagster.identity.username_mapping import CONFLICT, UsernameMapping
 from thywill_dagster.integrity.paths import ArchivePaths
@@ -33,6 +34,7 @@ class SiteView:
         paths: resolves stored paths.
         zone: zone of the archive clock if the operator gave it.
         settled_before: minute on the archive clock; younger rows and lines are not judged.
+        decisions: what the operator decided; ``mapping`` follows it already.
     """
 
     tables: Mapping[str, pd.DataFrame]
@@ -41,6 +43,7 @@ class SiteView:
     paths: ArchivePaths
     zone: ZoneInfo | None
     settled_before: int
+    decisions: Decisions = NO_DECISIONS
 
     @cached_property
     def display_names(self) -> Mapping[str, str]:

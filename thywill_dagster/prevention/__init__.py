@@ -1,0 +1,1 @@
+"""Keeps new damage out: reversible guards in the application's database."""

@@ -40,7 +40,9 @@ COLUMN_MEANINGS: Mapping[str, str] = {
     "before": "The cell as it is, as JSON; the guard of the write.",
     "before_method": "The rule that decided in the look before.",
     "before_person": "Whom the spelling meant in the look before.",
+    "candidate": "The name that may be meant.",
     "column": "Column of the table; empty where a whole row is meant.",
+    "decision": "What to write into the decisions file to decide it.",
     "depends_on": "Changes that must have been applied before, by action_id.",
     "depth": "Steps below a user without an inviter; -1 in a cycle of inviters and below.",
     "display_name": "Username as stored.",
@@ -80,6 +82,7 @@ COLUMN_MEANINGS: Mapping[str, str] = {
     "rows": "Number of rows.",
     "rule": "The rule that decided, listed in docs/rules.md.",
     "schema_fingerprint": "SHA-256 of the declared schema; a plan fits this schema only.",
+    "score": "How alike the names are, 0 to 1.",
     "sha256": "SHA-256 of the file.",
     "size": "Bytes of the file.",
     "snapshot_path": "The private copy.",
@@ -96,6 +99,7 @@ COLUMN_MEANINGS: Mapping[str, str] = {
     "used": "Lines that became records.",
     "user_id": "Id of the user.",
     "user_ids": "Ids of the users that the name could mean, joined by a comma.",
+    "why": "Why a looser rule did or did not decide.",
     "value": "The offending id or path; never a text.",
 }
 """What a column means, wherever it occurs: one quantity has one name in all frames."""
@@ -302,5 +306,7 @@ def frame_metadata(frame: pd.DataFrame) -> dict[str, Any]:
 def _column_schema(entry: Entry) -> dict[str, dg.TableSchema]:
     if not entry.columns:
         return {}
-    columns = [dg.TableColumn(name, type=dtype, description=COLUMN_MEANINGS[name]) for name, dtype in entry.columns.items()]
+    columns = [
+        dg.TableColumn(name, type=dtype, description=COLUMN_MEANINGS[name]) for name, dtype in entry.columns.items()
+    ]
     return {"dagster/column_schema": dg.TableSchema(columns)}

@@ -25,8 +25,8 @@ action                    column                  before                        
 and what it must be, as a mapping in place of the value; :func:`read_archived_text` gives the text back or
 refuses it. Whoever applies the plan calls it with the file's content at that moment.
 
-**A merge** is one ``repoint_reference`` per cell that holds the duplicate's id, whatever the table, and last one ``merge_users`` on table ``user`` whose primary key is the duplicate's and whose
-``depends_on`` names them all. ``before`` guards the removal: the columns in it must be as they are there (the
+**A merge** is one ``repoint_reference`` per cell that holds the duplicate's id, whatever the table, and last one
+``merge_users`` on table ``user`` whose primary key is the duplicate's and whose ``depends_on`` names them all. ``before`` guards the removal: the columns in it must be as they are there (the
 invite token as its hash), and no reference may hold the id any more. The whole row is the before-image of the
 journal, so that an undo puts it back as it was. ``survivor`` names the user that stays.
 """

@@ -300,3 +300,7 @@ class _clear_errors:
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+if __name__ == "__main__":
+    main()

@@ -116,7 +116,12 @@ def score_repair(
     _, stored = repair(of_site, **(options or {}))
     after = read_cells(site.database)
     original = read_cells(healthy or site.root / "healthy.db")
-    again = propose(of_site, look_at(of_site, now=lambda: datetime(2026, 6, 1, tzinfo=UTC)), command="reconstruct", **(options or {}))
+    again = propose(
+        of_site,
+        look_at(of_site, now=lambda: datetime(2026, 6, 1, tzinfo=UTC)),
+        command="reconstruct",
+        **(options or {}),
+    )
     return judge(site, list(truth), original, before, after, stored, again)
 
 

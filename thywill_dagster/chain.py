@@ -424,7 +424,7 @@ def undo(
     copy = None if execute else read_snapshot(settings, now=now).path
     return undo_run(
         run_id,
-        settings.database if copy is None else str(copy),
+        settings.database,
         backup_directory=SiteFolders.of(settings).backups,
         archives=settings.archives,
         dry_run=not execute,

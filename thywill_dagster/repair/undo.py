@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from sqlalchemy import Connection
 
@@ -21,7 +21,7 @@ from thywill_dagster.repair.outcome import ActionOutcome, LeftChange, UndoReport
 from thywill_dagster.repair.run import BATCH_SIZE, MAX_LOCK_SECONDS, Run, utc_now
 from thywill_dagster.repair.steps import Step
 from thywill_dagster.store.collector import collector_paused
-from thywill_dagster.store.engine import make_engine, reading
+from thywill_dagster.store.engine import make_engine, make_snapshot_engine, reading
 from thywill_dagster.store.journal import JournalRow, find_undone, list_runs, read_run
 from thywill_dagster.store.schema import own_triggers
 from thywill_dagster.store.writer import new_run_id
@@ -63,7 +63,11 @@ def undo_run(
         CouldNotLookError: the database is missing, unsupported or unreadable.
     """
     require_bounds(batch_size=batch_size, max_lock_seconds=max_lock_seconds)
-    with reading(make_engine(database, read_only=True)) as connection:
+    if dry_run and rehearsal_copy is not None:
+        engine = make_snapshot_engine(rehearsal_copy)
+    else:
+        engine = make_engine(database, read_only=True)
+    with reading(engine) as connection:
         changes = _changes_of(connection, run_id)
         undone = find_undone(connection, run_id)
         _require_no_guards(connection, changes)
@@ -137,9 +141,11 @@ def _inverse(position: int, row: JournalRow) -> Step:
 
 
 def _left(changes: Sequence[JournalRow], outcomes: Mapping[int, ActionOutcome]) -> tuple[LeftChange, ...]:
-    left: list[Any] = []
+    left = []
     for position, row in enumerate(changes):
         outcome = outcomes.get(position)
         if outcome is not None and outcome.outcome in ("skipped", "failed") and outcome.reason != "already so":
-            left.append(LeftChange(row.table, row.primary_key, row.column, outcome.reason))
+            left.append(
+                LeftChange(table=row.table, primary_key=row.primary_key, column=row.column, reason=outcome.reason)
+            )
     return tuple(left)

@@ -33,12 +33,14 @@ from thywill_dagster.integrity.paths import ArchivePaths
 from thywill_dagster.integrity.relations import TABLE_COLUMNS
 from thywill_dagster.integrity.site import NO_MINUTE, SiteView
 from thywill_dagster.repair.actions import ACTION_NAMES, Plan, Risk
-from thywill_dagster.repair.apply import BATCH_SIZE, apply_plan
-from thywill_dagster.repair.outcome import ApplyReport
+from thywill_dagster.repair.apply import apply_plan
+from thywill_dagster.repair.outcome import ApplyReport, UndoReport
 from thywill_dagster.repair.plan import Proposal, UserColumn, build_plan, restrict
 from thywill_dagster.repair.plan_files import read_plan, write_plan
 from thywill_dagster.repair.plausibility import require_plausible
 from thywill_dagster.repair.report import ReportFacts, write_report
+from thywill_dagster.repair.run import BATCH_SIZE
+from thywill_dagster.repair.undo import undo_run
 from thywill_dagster.repair.verification import RunVerification, verify_run
 from thywill_dagster.result import PROBLEMS_SHOWN, CommandResult, count_actions, metrics_of
 from thywill_dagster.settings import SiteSettings
@@ -447,6 +449,7 @@ def rehearse(settings: SiteSettings, plan: Plan, look: Look, selection: Selectio
         backup_directory=SiteFolders.of(settings).backups,
         dry_run=True,
         rehearsal_copy=look.snapshot.path,
+        archives=settings.archives,
         **selection.arguments(),
     )
 
@@ -470,9 +473,38 @@ def execute(
         plan,
         settings.database,
         backup_directory=SiteFolders.of(settings).backups,
+        archives=settings.archives,
         now=now,
         on_point=on_point,
         **selection.arguments(),
+    )
+
+
+def undo(
+    settings: SiteSettings,
+    run_id: str,
+    *,
+    execute: bool,
+    now: Callable[[], datetime],
+    on_point: Callable[[str], None] = lambda name: None,
+) -> UndoReport:
+    """Takes a run of the journal back, or without ``execute`` rehearses that on a private copy.
+
+    Raises:
+        UsageError: there is no such run.
+        RefusedError: another run is writing, the backup cannot be made, or guards are installed.
+        CouldNotLookError: the database cannot be read.
+    """
+    copy = None if execute else read_snapshot(settings, now=now).path
+    return undo_run(
+        run_id,
+        settings.database,
+        backup_directory=SiteFolders.of(settings).backups,
+        archives=settings.archives,
+        dry_run=not execute,
+        rehearsal_copy=copy,
+        now=now,
+        on_point=on_point,
     )
 
 

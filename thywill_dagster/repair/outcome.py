@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -55,3 +55,38 @@ class ApplyReport:
         for outcome in self.outcomes:
             table.setdefault(outcome.action, Counter())[outcome.outcome] += 1
         return {name: dict(counts) for name, counts in sorted(table.items())}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftChange:
+    """A change that an undo does not take back.
+
+    Attributes:
+        table: the table.
+        primary_key: of the row; of a private table its hash.
+        column: the column, None for a whole row or an index.
+        reason: why it is left: the application changed it since, others refer to it, ...
+    """
+
+    table: str
+    primary_key: str
+    column: str | None
+    reason: str
+
+    def __str__(self) -> str:
+        """As one line for a person."""
+        place = f"{self.table}/{self.primary_key}" + (f"/{self.column}" if self.column else "")
+        return f"{place}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UndoReport(ApplyReport):
+    """What an undo took back, or in a dry run would take back; the outcomes are of the run's changes, newest first.
+
+    Attributes:
+        undoes_run: the run that it takes back.
+        left: the changes that stay, with the reason; those that are already taken back are not among them.
+    """
+
+    undoes_run: str
+    left: Sequence[LeftChange]

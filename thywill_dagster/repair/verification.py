@@ -18,8 +18,9 @@ from thywill_dagster.errors import CouldNotLookError
 from thywill_dagster.identity.normalise import lookup_key
 from thywill_dagster.identity.username_mapping import MISSING
 from thywill_dagster.integrity.findings import FINDING_KINDS
-from thywill_dagster.integrity.relations import PRIVATE_TABLES, SECRET_COLUMNS, is_hidden, shown_key
+from thywill_dagster.integrity.relations import PRIVATE_TABLES, is_hidden, shown_key
 from thywill_dagster.repair.actions import Action, Plan
+from thywill_dagster.repair.images import is_same
 from thywill_dagster.repair.outcome import ApplyReport
 from thywill_dagster.store.difference import RowDifference, find_differences
 from thywill_dagster.store.engine import driver_connection, make_snapshot_engine, reading
@@ -177,10 +178,10 @@ class _Found:
 
     def is_promised(self, action: Action, column: str, promised: Any, value: Any) -> bool:
         """Whether a cell holds what was promised, as this column stores it."""
-        if is_hidden(promised) and (secret := SECRET_COLUMNS.get((action.table, column))):
-            return value is not None and shown_key(secret, str(value)) == promised
-        if same_value(value, promised):
+        if is_same(action.table, column, value, promised):
             return True
+        if isinstance(promised, Mapping):
+            return False
         is_kept = type(promised) in kept_types(self.schema.tables[action.table], column)
         return not is_kept and value is not None and promised is not None and _number(value) == _number(promised)
 
@@ -303,14 +304,14 @@ def find_unexplained(backup: Path, database: Path, journal: Iterable[JournalRow]
     rows, cells = _fold(journal)
     for found in find_differences(backup, database):
         for column in _unexplained_columns(found, rows, cells):
-            yield found.table, _shown(found.table, found.primary_key), column
+            yield found.table, _printable(shown_key(found.table, found.primary_key)), column
     # Equal in both copies although the run wrote something else in between.
     for (table, key, column), change in cells.items():
         if not same_value(change.before, change.after):
-            yield table, _shown(table, key), column
+            yield table, _printable(key), column
     for (table, key), change in rows.items():
         if change.before != change.after:
-            yield table, _shown(table, key), ""
+            yield table, _printable(key), ""
 
 
 def count_unexplained(unexplained: Iterable[tuple[str, str, str]]) -> tuple[int, list[str]]:
@@ -369,7 +370,7 @@ def _fold(journal: Iterable[JournalRow]) -> tuple[_Rows, _Cells]:
 
 def _unexplained_columns(found: RowDifference, rows: _Rows, cells: _Cells) -> Iterator[str]:
     """The columns of a difference that the run did not cause; an empty one stands for the whole row."""
-    place = (found.table, found.primary_key)
+    place = (found.table, shown_key(found.table, found.primary_key))
     if found.column is not None:
         change = cells.pop((*place, found.column), None)
         if change is None or not (same_value(change.before, found.before) and same_value(change.after, found.after)):
@@ -385,11 +386,13 @@ def _unexplained_columns(found: RowDifference, rows: _Rows, cells: _Cells) -> It
     for seen, known in sides:
         if seen is not None:
             # A column that came with a later schema is nobody's change of a row.
-            yield from (name for name in seen if name in known and not same_value(seen[name], known[name]))
+            yield from (
+                name for name in seen if name in known and not is_same(found.table, name, seen[name], known[name])
+            )
 
 
-def _shown(table: str, key: str) -> str:
-    return shown_key(table, key).encode("utf-8", "backslashreplace").decode()
+def _printable(key: str) -> str:
+    return key.encode("utf-8", "backslashreplace").decode()
 
 
 def _name(action: Action) -> str:

@@ -189,6 +189,13 @@ def require_no_triggers(schema: SchemaDescription, tables: Iterable[str]) -> Non
             )
 
 
+def own_triggers(connection: Connection, tables: Iterable[str]) -> list[str]:
+    """Names of our own triggers on these tables, sorted."""
+    found = connection.execute(text("SELECT name, tbl_name FROM sqlite_master WHERE type = 'trigger' ORDER BY name"))
+    wanted = set(tables)
+    return [name for name, table in found if is_own(name) and table in wanted]
+
+
 def schema_version(connection: Connection) -> int:
     """SQLite's count of schema changes: equal for one connection means that the schema is the same."""
     return int(connection.exec_driver_sql("PRAGMA schema_version").scalar_one())

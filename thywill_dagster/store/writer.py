@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import sqlite3
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from thywill_dagster.errors import RefusedError
@@ -27,7 +29,7 @@ from thywill_dagster.store.engine import (
     reading,
 )
 from thywill_dagster.store.journal import create_journal
-from thywill_dagster.store.writer_lock import refuse_if_held, release_lock, take_lock
+from thywill_dagster.store.writer_lock import holds_lock, refuse_if_held, release_lock, take_lock
 
 WAIT_SECONDS = 10.0
 """How long a transaction is tried again while others hold the lock, before the run stops."""
@@ -40,6 +42,10 @@ STEP_ASIDE_SECONDS = 0.12
 """After so much lock time all others get this long. A waiting SQLite connection looks every 100 ms, and locks
 have no queue: only a gap longer than that lets every waiting writer in for certain, and three of them come
 before the 5 s after which Python's driver gives up."""
+
+ROOM_BYTES = 16 * 2**20
+ROOM_BYTES_PER_ROW = 1024
+"""A journal row takes about 400 bytes, and as much again in the WAL until the next checkpoint."""
 
 T = TypeVar("T")
 
@@ -65,6 +71,33 @@ def new_run_id(now: datetime) -> str:
     return f"{now.astimezone(UTC).strftime('%Y%m%dT%H%M%S')}-{secrets.token_hex(4)}"
 
 
+def identify(file: Path) -> tuple[int, int] | None:
+    """Which file stands at a path; None if there is none."""
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def require_room(file: Path, rows: int) -> None:
+    """Makes sure that the disk of the database has room for the journal rows of a run and for its WAL.
+
+    Raises:
+        RefusedError: it has not; nothing was changed.
+    """
+    needed, free = ROOM_BYTES + rows * ROOM_BYTES_PER_ROW, shutil.disk_usage(file.parent).free
+    if free < needed:
+        raise RefusedError(
+            f"the run needs {needed:,} bytes beside the database and {file.parent} has {free:,} bytes free;"
+            " nothing was changed, free some space"
+        )
+
+
+class ReplacedError(RefusedError):
+    """The database under the run is not the one that it began with."""
+
+
 class LockedOutError(RefusedError):
     """The database stayed locked by others for longer than we wait."""
 
@@ -80,7 +113,7 @@ class Writer:
 
     def __init__(
         self,
-        engine: Engine,
+        database: str,
         *,
         run_id: str,
         on_point: Callable[[str], None],
@@ -90,7 +123,7 @@ class Writer:
         """A writer; use it as a context manager, which gives the run's lock back at the end.
 
         Args:
-            engine: of the database, able to write.
+            database: path of a SQLite file, or its SQLAlchemy URL.
             run_id: on whose behalf; the holder of the lock.
             on_point: told where the transaction is, so that a test can interfere.
             is_private: nobody else uses the database (a rehearsal), so no lock is taken, nothing is synced
@@ -100,7 +133,8 @@ class Writer:
         self.batches = 0
         self.lock_retries = 0
         self.began = 0.0
-        self._engine = engine
+        self._file = database_file(database)
+        self._engine = make_engine(database)
         self._run_id = run_id
         self._on_point = on_point
         self._is_private = is_private
@@ -110,6 +144,7 @@ class Writer:
 
     def __enter__(self) -> Writer:
         """Opens the connection."""
+        self._identity = identify(self._file)
         self._connection = self._engine.connect()
         driver = driver_connection(self._connection)
         if self._is_private:
@@ -167,6 +202,7 @@ class Writer:
                 time.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
                 continue
+            self._require_same_file()
             self.batches += 1
             self._has_lock = not (self._is_private or is_last)
             self._on_point("after_commit")
@@ -181,7 +217,13 @@ class Writer:
             transaction = connection.begin()
             self.began = time.monotonic()
             self._on_point("after_begin")
+            self._require_same_file()
             if not self._is_private:
+                if self._has_lock and not holds_lock(connection, self._run_id):
+                    raise ReplacedError(
+                        "the lock of this run is gone from the database: it was restored or replaced by another"
+                        " while the run was writing; look at what it holds now"
+                    )
                 take_lock(connection, self._run_id, time.time())
             create_journal(connection)
             result, is_last = work(connection, self.batches + 1)
@@ -199,6 +241,14 @@ class Writer:
             if driver.in_transaction:
                 driver.rollback()
             raise
+
+    def _require_same_file(self) -> None:
+        """A connection writes on into a file that was moved away, where nobody would ever see it."""
+        if not self._is_private and identify(self._file) != self._identity:
+            raise ReplacedError(
+                f"{self._file} was replaced by another file while the run was writing; the run stopped and did not"
+                " touch the new one, look at what it holds now"
+            )
 
     def _step_aside(self, held: float) -> None:
         self._held += held

@@ -83,6 +83,14 @@ def refuse_if_held(connection: Connection, now: float) -> None:
         _refuse_unless_stale(holder, now)
 
 
+def holds_lock(connection: Connection, run_id: str) -> bool:
+    """Whether the run still holds the lock that it took in an earlier transaction."""
+    if not inspect(connection).has_table(LOCK_TABLE):
+        return False
+    holder = _holder(connection)
+    return holder is not None and holder.run_id == run_id
+
+
 def take_lock(connection: Connection, run_id: str, now: float) -> None:
     """Takes or renews the lock, as part of a write transaction.
 

@@ -43,9 +43,9 @@ class DamagedSite:
     def database(self) -> Path:
         return self.site.database
 
-    def propose(self, command: chain.Command = "reconstruct") -> Plan:
+    def propose(self, **options: Any) -> Plan:
         look = chain.look_at(self.settings, now=self.now)
-        return chain.propose(self.settings, look, chain.PlanOptions(command=command)).proposal.plan
+        return chain.propose(self.settings, look, chain.PlanOptions(**options)).proposal.plan
 
     def execute(self, plan: Plan, selection: chain.Selection | None = None, **arguments: Any) -> ApplyReport:
         return chain.execute(self.settings, plan.plan_id, selection or chain.Selection(), now=self.now, **arguments)

@@ -1,0 +1,502 @@
+"""Writes steps in short guarded transactions, each with its journal rows, to one database file.
+
+A run first refuses what must be refused, then judges and writes segment by segment: a segment is read, judged
+against the guards, written and journalled by a handful of statements, and a batch is a transaction of as many
+segments as its bounds allow. Applying a plan and undoing a run differ only in their steps.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from thywill_dagster.errors import RefusedError
+from thywill_dagster.integrity.relations import PRIVATE_TABLES, SECRET_COLUMNS, is_hidden, shown_key
+from thywill_dagster.repair.actions import Action
+from thywill_dagster.repair.archived_texts import ArchivedTexts, row_of
+from thywill_dagster.repair.guards import Guards
+from thywill_dagster.repair.images import image_of_row
+from thywill_dagster.repair.outcome import ActionOutcome, OutcomeName
+from thywill_dagster.repair.steps import PARENTS, Batch, Step, Verdict, index_of
+from thywill_dagster.store.backup import make_backup
+from thywill_dagster.store.engine import database_file, driver_connection, driver_error, make_engine, reading
+from thywill_dagster.store.indexes import create_index, drop_index
+from thywill_dagster.store.journal import JournalRow, append_rows, count_after, last_id
+from thywill_dagster.store.online_copy import rehearsal_copy as make_rehearsal_copy
+from thywill_dagster.store.rows import (
+    delete_rows,
+    find_holders,
+    insert_rows,
+    kept_types,
+    primary_key_of,
+    read_cells,
+    read_column,
+    read_rows,
+    update_cells,
+)
+from thywill_dagster.store.schema import SchemaDescription, describe_schema, require_no_triggers, schema_version
+from thywill_dagster.store.writer import LockedOutError, ReplacedError, Writer, identify, require_room, require_writable
+
+POINTS = (
+    "before_backup",
+    "after_backup",
+    "before_begin",
+    "after_begin",
+    "after_statement",
+    "before_commit",
+    "after_commit",
+)
+"""Where ``on_point`` is called, in this order; the last five in every batch, ``after_statement`` after every
+statement that writes to a table of the application or to the journal."""
+
+BATCH_SIZE = 2000
+MAX_LOCK_SECONDS = 0.1
+
+SEGMENT_ROWS = 400
+"""Steps that are read, written and journalled by one set of statements. The lock time is looked at between
+segments, so this bounds by how much a batch can exceed it."""
+
+COMMIT_SHARE = 0.6
+"""Share of the lock time that a batch may use before its commit, which syncs to the disk."""
+
+
+def utc_now() -> datetime:
+    """The time, aware, UTC."""
+    return datetime.now(UTC)
+
+
+class _BrokenBatchError(RefusedError):
+    """A batch did something else than it should have; it is rolled back and the run stops."""
+
+
+class Run:
+    """One application of some steps to one database file.
+
+    Attributes:
+        run_id: the journal's run.
+        outcomes: position to outcome, of the steps that are decided.
+        problem: why the run ended before its end, empty when it did not.
+        backup: path of the verified backup, empty if none was made.
+    """
+
+    def __init__(
+        self,
+        steps: Sequence[Step],
+        *,
+        run_id: str,
+        plan_id: str = "",
+        schema_fingerprint: str | None = None,
+        planned: Iterable[tuple[str, str, str | None]] = (),
+        unmet: Mapping[str, str] | None = None,
+        archives: Path | None = None,
+        batch_size: int = BATCH_SIZE,
+        max_lock_seconds: float = MAX_LOCK_SECONDS,
+        on_point: Callable[[str], None] = lambda name: None,
+        now: Callable[[], datetime] = utc_now,
+    ) -> None:
+        """A run of these steps.
+
+        Args:
+            steps: what is to be written, in order.
+            run_id: the journal's run.
+            plan_id: the plan, empty for an undo.
+            schema_fingerprint: of the only schema that is accepted; None accepts the one that is found.
+            planned: every cell and row of the plan, also those that are not carried out.
+            unmet: ids of the actions that are not carried out to why not.
+            archives: root of the archive tree, for rows with texts.
+            batch_size: rows of one transaction at most.
+            max_lock_seconds: about how long one transaction may keep the write lock.
+            on_point: called with the names in :data:`POINTS`, so that a test can interfere.
+            now: the clock.
+        """
+        self.run_id = run_id
+        self.outcomes: dict[int, ActionOutcome] = {}
+        self.problem = ""
+        self.backup = ""
+        self._plan_id = plan_id
+        self._fingerprint = schema_fingerprint
+        self._steps = tuple(steps)
+        self._texts = ArchivedTexts(archives)
+        self._guards = Guards(self._steps, planned, self._texts)
+        self._guards.unmet.update(unmet or {})
+        self._batch_size = batch_size
+        self._lock_budget = max_lock_seconds * COMMIT_SHARE
+        self._on_point = on_point
+        self._now = now
+        self._schema_version = -1
+        self._referrers: dict[tuple[str, str], dict[str, list[str]]] = {}
+        self._known_secrets: frozenset[str] = frozenset()
+        self._writer: Writer | None = None
+
+    @property
+    def batches(self) -> int:
+        """Number of committed transactions."""
+        return self._writer.batches if self._writer else 0
+
+    @property
+    def lock_retries(self) -> int:
+        """How often another writer was waited for."""
+        return self._writer.lock_retries if self._writer else 0
+
+    def rehearse(self, database: str, directory: Path, start_from: Path | None) -> None:
+        """Carries the steps out on a private copy of the database, which is removed afterwards.
+
+        Args:
+            database: the database in use; opened for reading only.
+            directory: where the copy is made.
+            start_from: a private copy to take instead of the database as it is now.
+
+        Raises:
+            RefusedError: the steps do not fit the database.
+            CouldNotLookError: the database cannot be read.
+        """
+        with make_rehearsal_copy(database_file(database), directory, start_from) as copy:
+            self._prepare(str(copy))
+            self._write(str(copy), is_private=True)
+
+    def execute(self, database: str, backup_directory: Path) -> None:
+        """Carries the steps out on the database, after a verified backup. Without work there is no backup.
+
+        Raises:
+            RefusedError: the steps do not fit the database, another run is writing, or the backup cannot be made;
+                nothing has been written.
+            CouldNotLookError: the database is missing, unsupported or unreadable.
+        """
+        file = database_file(database)
+        identity = identify(file)
+        require_writable(database)
+        self._prepare(database)
+        if not self._has_work(database):
+            return
+        require_room(file, len(self._steps))
+        self._on_point("before_backup")
+        self.backup = str(make_backup(database, backup_directory, run_id=self.run_id, now=self._now))
+        self._on_point("after_backup")
+        if identify(file) != identity:
+            raise RefusedError(
+                f"{file} was replaced by another file while it was backed up; nothing was changed, try again"
+            )
+        self._write(database, is_private=False)
+
+    # Before the first write.
+
+    def _prepare(self, database: str) -> None:
+        """Refuses what must be refused, and reads what can be read ahead of the locks."""
+        with reading(make_engine(database, read_only=True)) as connection:
+            schema = describe_schema(connection)
+            self._require_schema(schema)
+            self._reveal_secrets(connection)
+            for step in self._steps:
+                self._require_possible(step)
+            self._read_referrers(connection)
+
+    def _require_schema(self, schema: SchemaDescription) -> None:
+        if self._fingerprint is None:
+            self._fingerprint = schema.fingerprint
+        elif schema.fingerprint != self._fingerprint:
+            wanted = "the plan was made for" if self._plan_id else "the run began with"
+            raise RefusedError(
+                f"the schema of the database is not the one that {wanted} (its fingerprint is"
+                f" {schema.fingerprint[:12]}, not {self._fingerprint[:12]}); make a new dry run"
+            )
+        require_no_triggers(schema, {step.action.table for step in self._steps})
+        self._guards.schema = schema
+
+    def _reveal_secrets(self, connection: Connection) -> None:
+        """Puts the keys back that plan and journal hold only as hashes; steps whose key is gone are skipped."""
+        tables = self._guards.schema.tables
+        hidden = {table for step in self._steps for table, value in _secrets_of(step.action) if is_hidden(value)}
+        removed = any(step.kind == "delete" and step.action.table == "user" for step in self._steps)
+        keys = {
+            shown_key(name, key): key
+            for name in (hidden | ({"invitetoken"} if removed else set())) & tables.keys()
+            for key, _ in read_column(connection, tables[name], primary_key_of(tables[name]))
+        }
+        self._known_secrets = frozenset(keys.values())
+        revealed = []
+        for step in self._steps:
+            action = step.action
+            wanted = [str(value) for _, value in _secrets_of(action) if is_hidden(value)]
+            if any(value not in keys for value in wanted):
+                reason = "the token or session that it is about is gone since then"
+                self.outcomes[step.position] = ActionOutcome(step.action_id, action.action, "skipped", reason)
+                self._guards.unmet[step.action_id] = "was skipped"
+                self._guards.gone.add((action.table, action.primary_key))
+                continue
+            if wanted:
+                after = action.after
+                if isinstance(after, Mapping):
+                    after = {
+                        name: keys[str(value)] if (action.table, name) in SECRET_COLUMNS and is_hidden(value) else value
+                        for name, value in after.items()
+                    }
+                primary_key = keys.get(action.primary_key, action.primary_key)
+                step = step._replace(action=replace(action, primary_key=primary_key, after=after))
+            revealed.append(step)
+        self._steps = tuple(revealed)
+
+    def _require_possible(self, step: Step) -> None:
+        """Raises RefusedError for a step that no database of this schema can carry out."""
+        action, table = step.action, self._guards.schema.tables.get(step.action.table)
+        if table is None:
+            raise RefusedError(f"the plan names the table {action.table}, which the database lacks")
+        key = primary_key_of(table)
+        if step.kind == "index":
+            index_of(step, table)
+            return
+        rows = [content for content in (action.before, action.after) if isinstance(content, Mapping)]
+        if (action.column is None) != (len(rows) == 1):
+            raise RefusedError(f"the action {step.action_id} says neither one cell nor one row")
+        if action.column == key or any(str(row.get(key)) != action.primary_key for row in rows):
+            raise RefusedError(f"the action {step.action_id} would give a row another primary key")
+        for name in rows[0] if rows else (str(action.column),):
+            if name not in table.column_names:
+                raise RefusedError(f"the plan names the column {table.name}.{name}, which the database lacks")
+
+    def _read_referrers(self, connection: Connection) -> None:
+        """For each row that is to be inserted, who holds its key already: what the insert heals.
+
+        Read before the lock, since it scans the referring tables. A row that comes to refer in between is
+        one that an undo finds unexplained and keeps the inserted row for, which is the safe side.
+        """
+        tables = self._guards.schema.tables
+        inserted: dict[str, list[str]] = {}
+        for step in self._steps:
+            if step.kind == "insert":
+                inserted.setdefault(step.action.table, []).append(step.action.primary_key)
+        for (name, column), parent in PARENTS.items():
+            table, keys = tables.get(name), inserted.get(parent.table)
+            if not keys or table is None or column not in table.column_names or len(table.primary_key) != 1:
+                continue
+            for value, holder in find_holders(connection, table, column, keys):
+                found = self._referrers.setdefault((parent.table, value), {})
+                found.setdefault(f"{name}.{column}", []).append(shown_key(name, holder))
+
+    def _has_work(self, database: str) -> bool:
+        """Looks, without a lock, whether anything would be written; if not, the outcomes are final."""
+        with reading(make_engine(database, read_only=True)) as connection:
+            batch = Batch(connection)
+            done = 0
+            while done < len(self._steps):
+                segment = self._segment(done, len(self._steps))
+                self._texts.load(segment)
+                for verdicts in self._guards.judge(batch, segment):
+                    if any(not verdict.skip for verdict in verdicts):
+                        return True
+                    _settle(batch, verdicts)
+                done += len(segment)
+        self.outcomes.update(batch.outcomes)
+        return False
+
+    # The batches.
+
+    def _write(self, database: str, *, is_private: bool) -> None:
+        """All batches, until the end or a stop; fills the outcomes.
+
+        Raises:
+            RefusedError: nothing was written, because another run or another schema got in before us.
+        """
+        self._writer = Writer(database, run_id=self.run_id, on_point=self._on_point, is_private=is_private)
+        done = 0
+        with self._writer as writer:
+            while done < len(self._steps):
+                self._texts.load(self._steps[done : done + self._batch_size])
+                try:
+                    done, batch = writer.transaction(partial(self._write_batch, start=done))
+                except (DBAPIError, sqlite3.Error, LockedOutError, ReplacedError, _BrokenBatchError) as error:
+                    self._stop(done, error)
+                    return
+                except RefusedError as error:
+                    if not writer.batches:
+                        raise
+                    self._stop(done, error)
+                    return
+                self.outcomes.update(batch.outcomes)
+                self._guards.unmet.update(batch.unmet)
+                self._guards.gone.update(batch.gone)
+                # Only now: a version that was rolled back can come again with another schema.
+                self._schema_version = batch.schema_version
+
+    def _stop(self, done: int, error: Exception) -> None:
+        self.problem = str(driver_error(error))
+        for step in self._steps[done:]:
+            self.outcomes[step.position] = ActionOutcome(
+                step.action_id, step.action.action, "failed", f"not written: {self.problem}"
+            )
+
+    def _write_batch(self, connection: Connection, number: int, *, start: int) -> tuple[tuple[int, Batch], bool]:
+        """One transaction's work from the step ``start`` on: (next step, what was done), is it the last."""
+        assert self._writer is not None
+        if schema_version(connection) != self._schema_version:
+            # The application migrates its schema when it starts, which can be now.
+            self._require_schema(describe_schema(connection))
+        batch = Batch(connection, number)
+        first_journal_id = last_id(connection)
+        written, done, end = 0, start, min(len(self._steps), start + self._batch_size)
+        while done < end:
+            segment = self._segment(done, end)
+            for verdicts in self._guards.judge(batch, segment):
+                written += self._write_group(batch, [verdict for verdict in verdicts if not verdict.skip])
+                _settle(batch, verdicts)
+            done += len(segment)
+            if time.monotonic() - self._writer.began >= self._lock_budget:
+                break
+        journalled = count_after(connection, first_journal_id)
+        if written != journalled:
+            raise _BrokenBatchError(
+                f"a batch changed {written} rows and journalled {journalled}; it was rolled back and the run"
+                " stopped, please report this as a bug"
+            )
+        self._require_resolved(batch)
+        batch.schema_version = schema_version(connection)
+        return (done, batch), done == len(self._steps)
+
+    def _segment(self, start: int, end: int) -> list[Step]:
+        """The next steps that can be judged together: none depends on another one or on its row or cell."""
+        segment: list[Step] = []
+        ids: set[str] = set()
+        touched: set[tuple[str, str, str | None]] = set()
+        for step in self._steps[start : min(end, start + SEGMENT_ROWS)]:
+            action = step.action
+            cell = (action.table, action.primary_key, action.column)
+            if cell in touched or (action.table, action.primary_key, None) in touched:
+                break
+            if action.depends_on and not ids.isdisjoint(action.depends_on):
+                break
+            segment.append(step)
+            ids.add(step.action_id)
+            touched.add(cell)
+        return segment
+
+    def _write_group(self, batch: Batch, verdicts: Sequence[Verdict]) -> int:
+        """Writes and journals one group; returns the number of rows that SQLite says were changed."""
+        if not verdicts:
+            return 0
+        step = verdicts[0].step
+        table = self._guards.schema.tables[step.action.table]
+        driver = driver_connection(batch.connection)
+        before = driver.total_changes
+        keys = [verdict.step.action.primary_key for verdict in verdicts]
+        if step.kind == "index":
+            name, columns = index_of(step, table)
+            if isinstance(step.action.after, Mapping):
+                create_index(batch.connection, table, name, columns)
+            else:
+                drop_index(batch.connection, table, name, columns)
+            changed = 1
+        else:
+            if step.kind == "insert":
+                insert_rows(batch.connection, table, [verdict.content for verdict in verdicts])
+            elif step.kind == "delete":
+                delete_rows(batch.connection, table, keys)
+            else:
+                changes = [(v.step.action.primary_key, v.content, v.step.action.after) for v in verdicts]
+                update_cells(batch.connection, table, str(step.action.column), changes)
+            changed = driver.total_changes - before
+        self._on_point("after_statement")
+        if changed != len(verdicts):
+            raise _BrokenBatchError(
+                f"{len(verdicts)} rows of {table.name} were to be written and {changed} were; the batch was"
+                " rolled back and the run stopped"
+            )
+        self._journal(batch, verdicts)
+        self._on_point("after_statement")
+        return changed
+
+    def _images(self, batch: Batch, verdicts: Sequence[Verdict]) -> list[tuple[Any, Any]]:
+        """What each write changed as (before, after), as the database stored it; notes the references."""
+        action, kind = verdicts[0].step.action, verdicts[0].step.kind
+        table = self._guards.schema.tables[action.table]
+        if kind == "index":
+            name, columns = index_of(verdicts[0].step, table)
+            image = {"name": name, "columns": list(columns)}
+            return [(None, image) if isinstance(action.after, Mapping) else (image, None)]
+        if kind == "delete":
+            return [(image_of_row(table.name, v.content, {}, self._known_secrets), None) for v in verdicts]
+        is_undo = verdicts[0].step.undoes is not None
+        keys = [verdict.step.action.primary_key for verdict in verdicts]
+        if kind == "insert":
+            # Read back whole, with the schema's defaults: an undo removes only a row that is still this.
+            rows = read_rows(batch.connection, table, keys)
+            for name in table.column_names:
+                if (parent := PARENTS.get((table.name, name))) and not is_undo:
+                    batch.note_references(parent, [row[name] for row in rows.values()])
+            return [
+                (None, image_of_row(table.name, rows[key], row_of(verdict.step), self._known_secrets))
+                for key, verdict in zip(keys, verdicts, strict=True)
+            ]
+        column = str(action.column)
+        if (parent := PARENTS.get((table.name, column))) and not is_undo:
+            batch.note_references(parent, [verdict.step.action.after for verdict in verdicts])
+        kept = kept_types(table, column)
+        converted = [v.step.action.primary_key for v in verdicts if type(v.step.action.after) not in kept]
+        stored = read_cells(batch.connection, table, column, converted) if converted else {}
+        return [(v.content, stored.get(key, v.step.action.after)) for key, v in zip(keys, verdicts, strict=True)]
+
+    def _journal(self, batch: Batch, verdicts: Sequence[Verdict]) -> None:
+        at = self._now().astimezone(UTC).isoformat(timespec="microseconds")
+        rows = []
+        for verdict, (before, after) in zip(verdicts, self._images(batch, verdicts), strict=True):
+            step, action = verdict.step, verdict.step.action
+            row = JournalRow(
+                self.run_id,
+                self._plan_id,
+                batch.number,
+                step.action_id,
+                action.action,
+                action.table,
+                shown_key(action.table, action.primary_key),
+                action.column,
+                before,
+                after,
+                action.rule,
+                action.evidence,
+                at,
+            )
+            if action.column is None and (healed := self._referrers.get((action.table, action.primary_key))):
+                row = row._replace(referrers=healed)
+            if step.undoes is not None:
+                row = row._replace(undoes_run=step.undoes.run_id, undoes_id=step.undoes.id)
+            rows.append(row)
+        append_rows(batch.connection, rows)
+
+    def _require_resolved(self, batch: Batch) -> None:
+        """Asks once more at the end of the batch whether every reference that it wrote has its row."""
+        for table, keys in batch.touched.items():
+            if missing := keys - self._guards.existing(batch.connection, table, keys):
+                raise _BrokenBatchError(
+                    f"a batch would have left references to {len(missing)} rows of {table} that do not exist;"
+                    " it was rolled back and the run stopped, please report this as a bug"
+                )
+
+
+def _settle(batch: Batch, verdicts: Iterable[Verdict]) -> None:
+    for step, skip, is_met, _ in verdicts:
+        outcome: OutcomeName = "skipped" if skip else "applied"
+        batch.outcomes[step.position] = ActionOutcome(step.action_id, step.action.action, outcome, skip)
+        if not is_met:
+            batch.unmet[step.action_id] = "was skipped"
+
+
+def _secrets_of(action: Action) -> list[tuple[str, Any]]:
+    """The private table and the value of each place of an action that may hold a secret.
+
+    Not those of a row that is to go: its image is compared, not written.
+    """
+    places: list[tuple[str, Any]] = []
+    if action.table in PRIVATE_TABLES:
+        places.append((action.table, action.primary_key))
+    if isinstance(action.after, Mapping):
+        for name, value in action.after.items():
+            if (action.table, name) in SECRET_COLUMNS:
+                places.append((SECRET_COLUMNS[action.table, name], value))
+    return places

@@ -1,0 +1,151 @@
+"""Takes the changes of a run back: newest first, each only if it is still as the run left it.
+
+An undo is a run like any other: backed up before, guarded, journalled batch by batch, and it can be undone. What
+the application changed since stays as the application wants it, and a row that others have come to refer to stays
+where it is; both are listed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import cast
+
+from sqlalchemy import Connection
+
+from thywill_dagster.errors import RefusedError, UsageError
+from thywill_dagster.repair.actions import Action, ActionName
+from thywill_dagster.repair.apply import as_rehearsed, require_bounds
+from thywill_dagster.repair.outcome import ActionOutcome, LeftChange, UndoReport
+from thywill_dagster.repair.run import BATCH_SIZE, MAX_LOCK_SECONDS, Run, utc_now
+from thywill_dagster.repair.steps import Step
+from thywill_dagster.store.collector import collector_paused
+from thywill_dagster.store.engine import make_engine, make_snapshot_engine, reading
+from thywill_dagster.store.journal import JournalRow, find_undone, list_runs, read_run
+from thywill_dagster.store.schema import own_triggers
+from thywill_dagster.store.writer import new_run_id
+
+RUNS_NAMED = 10
+
+
+def undo_run(
+    run_id: str,
+    database: str,
+    *,
+    backup_directory: Path,
+    archives: Path | None = None,
+    dry_run: bool = True,
+    rehearsal_copy: Path | None = None,
+    batch_size: int = BATCH_SIZE,
+    max_lock_seconds: float = MAX_LOCK_SECONDS,
+    on_point: Callable[[str], None] = lambda name: None,
+    now: Callable[[], datetime] = utc_now,
+) -> UndoReport:
+    """Takes a run back, or in a dry run shows on a private copy what that would do.
+
+    Args:
+        run_id: the journal's run; that of an undo brings the changes back.
+        database: path of a SQLite file, or its SQLAlchemy URL.
+        backup_directory: where the backup goes before the first write; a rehearsal works in it as well.
+        archives: root of the archive tree; removed rows whose texts came from there are not brought back without.
+        dry_run: the database is opened for reading only.
+        rehearsal_copy: in a dry run, a private copy to start from; None makes one of the database now.
+        batch_size: rows of one transaction at most.
+        max_lock_seconds: about how long one transaction may keep the write lock.
+        on_point: called with the names in :data:`thywill_dagster.repair.run.POINTS`.
+        now: the clock.
+
+    Raises:
+        UsageError: there is no such run, or a bound makes no sense.
+        RefusedError: another run is writing, the backup cannot be made, or the database has triggers; nothing has
+            been written.
+        CouldNotLookError: the database is missing, unsupported or unreadable.
+    """
+    require_bounds(batch_size=batch_size, max_lock_seconds=max_lock_seconds)
+    if dry_run and rehearsal_copy is not None:
+        engine = make_snapshot_engine(rehearsal_copy)
+    else:
+        engine = make_engine(database, read_only=True)
+    with reading(engine) as connection:
+        changes = _changes_of(connection, run_id)
+        undone = find_undone(connection, run_id)
+        _require_no_guards(connection, changes)
+    with collector_paused():
+        changes.reverse()
+        outcomes = {
+            position: ActionOutcome(row.action_id, row.action, "skipped", f"taken back already by run {undone[row.id]}")
+            for position, row in enumerate(changes)
+            if row.id in undone
+        }
+        steps = [_inverse(position, row) for position, row in enumerate(changes) if row.id not in undone]
+        run = Run(
+            steps,
+            run_id=new_run_id(now()),
+            planned=((row.table, row.primary_key, row.column) for row in changes),
+            archives=archives,
+            batch_size=batch_size,
+            max_lock_seconds=max_lock_seconds,
+            on_point=on_point,
+            now=now,
+        )
+        if dry_run:
+            run.rehearse(database, backup_directory, rehearsal_copy)
+        else:
+            run.execute(database, backup_directory)
+        outcomes.update(run.outcomes)
+        return UndoReport(
+            run_id="" if dry_run else run.run_id,
+            plan_id="",
+            outcomes=tuple(as_rehearsed(outcomes[i], dry_run) for i in range(len(changes))),
+            backup=run.backup,
+            batches=run.batches,
+            lock_retries=run.lock_retries,
+            problem=run.problem,
+            undoes_run=run_id,
+            left=_left(changes, run.outcomes),
+        )
+
+
+def _changes_of(connection: Connection, run_id: str) -> list[JournalRow]:
+    if changes := read_run(connection, run_id):
+        return changes
+    runs = [run.run_id for run in list_runs(connection)][-RUNS_NAMED:]
+    if not runs:
+        raise UsageError(f"there is no run {run_id}: no run has written to this database")
+    raise UsageError(f"there is no run {run_id} in the journal of this database; the last ones are {', '.join(runs)}")
+
+
+def _require_no_guards(connection: Connection, changes: Sequence[JournalRow]) -> None:
+    """What was there before may have been dangling, which the installed guards reject."""
+    if found := own_triggers(connection, {row.table for row in changes}):
+        raise RefusedError(
+            f"the guard {found[0]} would reject what was there before; run remove-guards --execute first, then undo"
+        )
+
+
+def _inverse(position: int, row: JournalRow) -> Step:
+    """The step that takes a journalled change back."""
+    action = Action(
+        action=cast(ActionName, row.action),
+        table=row.table,
+        primary_key=row.primary_key,
+        column=row.column,
+        before=row.after,
+        after=row.before,
+        rule=row.rule,
+        risk="high",
+        evidence=row.evidence,
+    )
+    return Step(position, action, row.action_id, row)
+
+
+def _left(changes: Sequence[JournalRow], outcomes: Mapping[int, ActionOutcome]) -> tuple[LeftChange, ...]:
+    left = []
+    for position, row in enumerate(changes):
+        outcome = outcomes.get(position)
+        if outcome is not None and outcome.outcome in ("skipped", "failed") and outcome.reason != "already so":
+            left.append(
+                LeftChange(table=row.table, primary_key=row.primary_key, column=row.column, reason=outcome.reason)
+            )
+    return tuple(left)

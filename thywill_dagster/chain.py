@@ -90,6 +90,11 @@ class SiteFolders:
         return self.root / "backups"
 
     @property
+    def names(self) -> Path:
+        """The history of whom names meant."""
+        return self.root / "username_history"
+
+    @property
     def frames(self) -> Path:
         """The values of the Dagster assets."""
         return self.root / "assets"

@@ -119,10 +119,15 @@ class Decisions:
             name: display name, in any spelling that the application holds for the same.
             user_id: id of the user, if known.
         """
-        for text in _forms_of(name, user_id):
-            if (line := self._forbidden_texts.get(text)) is not None:
-                return f"the decisions file says never ({self.source}:{line})"
-        return ""
+        entry = self.forbidding(name=name, user_id=user_id)
+        return f"the decisions file says never ({self.evidence(entry.line)})" if entry is not None else ""
+
+    def forbidding(self, *, name: str = "", user_id: str = "") -> NeverRestore | None:
+        """The entry that forbids a person to come back."""
+        if not self.never_restore:
+            return None
+        found = (self._forbidden_texts.get(text) for text in _forms_of(name, user_id))
+        return next((entry for entry in found if entry is not None), None)
 
     def are_distinct(self, one: str, other: str) -> bool:
         """Whether two names, or ids, were said to be different people."""
@@ -136,12 +141,11 @@ class Decisions:
         return f"{self.source}:{line}"
 
     @cached_property
-    def _forbidden_texts(self) -> Mapping[str, int]:
-        texts: dict[str, int] = {}
+    def _forbidden_texts(self) -> Mapping[str, NeverRestore]:
+        texts = {entry.entry: entry for entry in self.never_restore}
         for entry in self.never_restore:
-            texts.setdefault(entry.entry, entry.line)
             if not entry.entry.startswith(HASH_PREFIX) and (key := lookup_key(entry.entry)):
-                texts.setdefault(key, entry.line)
+                texts.setdefault(key, entry)
         return texts
 
     @cached_property

@@ -20,17 +20,19 @@ from thywill_dagster.archives.inventory import take_inventory
 from thywill_dagster.archives.model import ArchiveRecords, PrayerTexts, ReadingContext
 from thywill_dagster.archives.parser import parse_archives
 from thywill_dagster.errors import RefusedError, UsageError
+from thywill_dagster.identity.activity import names_in_use
 from thywill_dagster.identity.conflicts import NameHistory, find_conflicts
+from thywill_dagster.identity.decision_use import find_unused_decisions
 from thywill_dagster.identity.decisions import MAXIMUM_BYTES, NO_DECISIONS, Decisions, parse_decisions
 from thywill_dagster.identity.normalise import lookup_key
 from thywill_dagster.identity.resolution import build_mapping
 from thywill_dagster.identity.spellings import collect_spellings
-from thywill_dagster.identity.username_mapping import MISSING, map_spellings
+from thywill_dagster.identity.username_mapping import MISSING, UnusedDecision, map_spellings
 from thywill_dagster.identity.validation import find_unsound_users
 from thywill_dagster.integrity.detection import Detection, detect
 from thywill_dagster.integrity.findings import FINDING_KINDS, count_findings
 from thywill_dagster.integrity.paths import ArchivePaths
-from thywill_dagster.integrity.relations import TABLE_COLUMNS
+from thywill_dagster.integrity.relations import TABLE_COLUMNS, USER_REFERENCES
 from thywill_dagster.integrity.site import NO_MINUTE, SiteView
 from thywill_dagster.repair.actions import ACTION_NAMES, Plan, Risk
 from thywill_dagster.repair.apply import apply_plan
@@ -90,6 +92,11 @@ class SiteFolders:
     def backups(self) -> Path:
         """Verified backups, made before each apply."""
         return self.root / "backups"
+
+    @property
+    def names(self) -> Path:
+        """The history of whom names meant."""
+        return self.root / "username_history"
 
     @property
     def frames(self) -> Path:
@@ -562,7 +569,7 @@ def result_of_look(look: Look, *, report: Path | None) -> CommandResult:
         before=metrics,
         after=metrics,
         consistency={name: agreement.to_json() for name, agreement in look.detection.consistency.items()},
-        problems=shown_problems(look.view.records),
+        problems=shown_problems(look.view),
         report=str(report or ""),
     )
 
@@ -581,7 +588,7 @@ def result_of_dry_run(look: Look, stored: StoredProposal, rehearsal: ApplyReport
         after=left,
         unresolved=len(stored.proposal.unresolved),
         ready=len(done),
-        problems=[*shown_problems(look.view.records), *_stopped(rehearsal)],
+        problems=[*shown_problems(look.view), *_stopped(rehearsal)],
         is_refused=bool(rehearsal.problem),
     )
 
@@ -598,7 +605,7 @@ def result_of_execute(plan: Plan, report: ApplyReport, verification: Verificatio
         findings={kind: before[kind] for kind in look.findings},
         actions=count_actions(plan, report),
         before=before,
-        problems=[*shown_problems(look.view.records), *_stopped(report), *unkept],
+        problems=[*shown_problems(look.view), *_stopped(report), *unkept],
         backup=report.backup,
         run_id=report.run_id if report.backup else None,
         unresolved=int(plan.provenance["unresolved"]),
@@ -606,13 +613,27 @@ def result_of_execute(plan: Plan, report: ApplyReport, verification: Verificatio
     )
 
 
-def shown_problems(records: ArchiveRecords) -> list[dict[str, object]]:
-    """The archive's problems as the answer lists them."""
-    shown = records.problems.head(PROBLEMS_SHOWN)
-    return [
+def shown_problems(view: SiteView) -> list[dict[str, object]]:
+    """The problems as the answer lists them: archive lines that could not be used, decisions without effect."""
+    shown = view.records.problems.head(PROBLEMS_SHOWN)
+    problems: list[dict[str, object]] = [
         {"path": path, "line": int(line), "reason": reason}
         for path, line, reason in zip(shown["path"], shown["line"], shown["reason"], strict=True)
     ]
+    for entry in unused_decisions(view):
+        reason = f"this entry of {entry.section} had no effect: {entry.reason}"
+        problems.append({"path": view.decisions.source, "line": entry.line, "reason": reason})
+    return problems
+
+
+def unused_decisions(view: SiteView) -> Sequence[UnusedDecision]:
+    """The entries of the decisions file that had no effect."""
+    if not view.decisions.fingerprint:
+        return ()
+    former_ids: set[str] = set()
+    for reference in USER_REFERENCES:
+        former_ids.update(view.tables[reference.table][reference.column].dropna().unique())
+    return find_unused_decisions(view.mapping, names_in_use(view.records), former_ids - view.display_names.keys())
 
 
 def _stopped(report: ApplyReport) -> list[dict[str, object]]:

@@ -14,11 +14,11 @@ from thywill_dagster.assets.catalogue import asset_outs, frame_metadata
 from thywill_dagster.assets.errors import clear_failures
 from thywill_dagster.assets.reading import ARCHIVE_ASSETS, records_of
 from thywill_dagster.checks import integrity as checks
-from thywill_dagster.identity.history import add_changes
+from thywill_dagster.identity.history_files import record_look
 from thywill_dagster.identity.spellings import collect_spellings
 from thywill_dagster.identity.username_mapping import map_spellings
 from thywill_dagster.integrity.findings import findings_of
-from thywill_dagster.resources import SiteResource, utc_now
+from thywill_dagster.resources import SiteResource
 from thywill_dagster.store.foreign_keys import count_violations
 
 IDENTITY_ASSETS = ("username_spellings", "username_mapping", "username_conflicts", "username_changes")
@@ -61,9 +61,9 @@ def _identity(site: SiteResource, look: chain.Look) -> Iterator[dg.Output | dg.A
     spellings = collect_spellings(look.view.records)
     mapping = map_spellings(spellings, look.view.mapping)
     conflicts = chain.find_name_conflicts(look.view, mapping)
-    known = site.last_frame("username_changes")
-    changes = add_changes(known, site.last_frame("username_mapping"), mapping, noticed_at=utc_now())
+    history = record_look(chain.SiteFolders.of(site.settings()).names, mapping, looked_at=look.snapshot.taken_at)
+    changes = history.changes()
     for name, frame in zip(IDENTITY_ASSETS, (spellings, mapping, conflicts, changes), strict=True):
         yield dg.Output(frame, output_name=name, metadata=frame_metadata(frame))
     yield checks.check_names(conflicts, mapping)
-    yield checks.check_changes(changes.iloc[0 if known is None else len(known) :], mapping)
+    yield checks.check_changes(history.changes_noticed(look.snapshot.taken_at), mapping)

@@ -54,7 +54,8 @@ def find_holders(registrations: Sequence[int]) -> tuple[Holder, ...]:
         registrations: the minutes in which the name was registered, each registration once.
     """
     starts = sorted(set(registrations))
-    return tuple(Holder(start, end) for start, end in zip(starts, [*starts[1:], None], strict=True))
+    ends: list[int | None] = [*starts[1:], None]
+    return tuple(Holder(start, ends[index]) for index, start in enumerate(starts))
 
 
 def names_in_use(records: ArchiveRecords) -> list[str]:

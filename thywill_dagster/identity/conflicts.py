@@ -13,6 +13,7 @@ import pandas as pd
 
 from thywill_dagster.archives.model import make_frame
 from thywill_dagster.archives.timestamps import as_datetime
+from thywill_dagster.identity.activity import Holder, find_holders
 from thywill_dagster.identity.decisions import render_yaml
 from thywill_dagster.identity.lookalikes import MAXIMUM_COMPARISONS, Likeness, find_lookalikes, find_near_names
 from thywill_dagster.identity.normalise import lookup_key, why_unusable
@@ -101,8 +102,8 @@ class _Finder:
                 yield self._row("parted_by_decision", key, ids, method="decision")
         for key, minutes in self._history.registrations.items():
             if len(minutes) > 1:
-                times = ", ".join(f"{as_datetime(minute):%Y-%m-%d %H:%M}" for minute in minutes)
-                reason = f"{CONFLICT_KINDS['registered_again']} ({times})"
+                times = ", ".join(_shown(holder) for holder in find_holders(minutes))
+                reason = f"{CONFLICT_KINDS['registered_again']}: {times}"
                 yield self._row("registered_again", key, self._mapping.by_key.get(key, ()), reason=reason)
         for name in self._of_method.get("unusable", ()):
             # Such names have no lookup key to be grouped by.
@@ -225,3 +226,8 @@ class _Finder:
             ", ".join(evidence),
             render_yaml(decision) if decision is not None else "",
         )
+
+
+def _shown(holder: Holder) -> str:
+    start = f"{as_datetime(holder.start):%Y-%m-%d %H:%M}"
+    return f"{start} until {as_datetime(holder.end):%Y-%m-%d %H:%M}" if holder.end is not None else f"since {start}"

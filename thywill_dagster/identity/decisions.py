@@ -34,7 +34,9 @@ from thywill_dagster.identity.normalise import lookup_key, why_unusable
 MAXIMUM_BYTES = 256 * 1024
 """Larger files are refused before they are read as YAML."""
 
-MAXIMUM_ENTRIES = 10_000
+MAXIMUM_TEXTS = 20_000
+"""Keys, names and ids of a file."""
+
 MAXIMUM_NAMES = 100
 """In one entry of ``distinct`` or ``merge``."""
 
@@ -119,10 +121,15 @@ class Decisions:
             name: display name, in any spelling that the application holds for the same.
             user_id: id of the user, if known.
         """
-        for text in _forms_of(name, user_id):
-            if (line := self._forbidden_texts.get(text)) is not None:
-                return f"the decisions file says never ({self.source}:{line})"
-        return ""
+        entry = self.forbidding(name=name, user_id=user_id)
+        return f"the decisions file says never ({self.evidence(entry.line)})" if entry is not None else ""
+
+    def forbidding(self, *, name: str = "", user_id: str = "") -> NeverRestore | None:
+        """The entry that forbids a person to come back."""
+        if not self.never_restore:
+            return None
+        found = (self._forbidden_texts.get(text) for text in _forms_of(name, user_id))
+        return next((entry for entry in found if entry is not None), None)
 
     def are_distinct(self, one: str, other: str) -> bool:
         """Whether two names, or ids, were said to be different people."""
@@ -136,12 +143,11 @@ class Decisions:
         return f"{self.source}:{line}"
 
     @cached_property
-    def _forbidden_texts(self) -> Mapping[str, int]:
-        texts: dict[str, int] = {}
+    def _forbidden_texts(self) -> Mapping[str, NeverRestore]:
+        texts = {entry.entry: entry for entry in self.never_restore}
         for entry in self.never_restore:
-            texts.setdefault(entry.entry, entry.line)
             if not entry.entry.startswith(HASH_PREFIX) and (key := lookup_key(entry.entry)):
-                texts.setdefault(key, entry.line)
+                texts.setdefault(key, entry)
         return texts
 
     @cached_property
@@ -210,7 +216,7 @@ class _Parser:
 
     def parse(self, text: str) -> Decisions:
         if len(text.encode("utf-8", "surrogatepass")) > MAXIMUM_BYTES:
-            raise self._error(1, f"the file is larger than {MAXIMUM_BYTES // 1024} KiB", "split off what is not needed")
+            raise self._error(1, f"the file is larger than {MAXIMUM_BYTES // 1024} KiB", "remove what is settled")
         root = self._compose(text)
         if root is None:
             return Decisions(source=self._source)
@@ -255,8 +261,10 @@ class _Parser:
             documents += isinstance(event, yaml.DocumentStartEvent)
             if depth > MAXIMUM_DEPTH:
                 raise self._error(line, "the nesting is too deep", "see the example in docs/identity.md")
-            if scalars > 4 * MAXIMUM_ENTRIES:
-                raise self._error(line, f"there are more than {MAXIMUM_ENTRIES:,} entries", "split off what is old")
+            if scalars > MAXIMUM_TEXTS:
+                raise self._error(
+                    line, f"there are more than {MAXIMUM_TEXTS:,} names and ids", "remove what is settled"
+                )
             if documents > 1:
                 raise self._error(line, "there are several documents in one file", "remove the line ---")
 
@@ -414,18 +422,16 @@ class _Parser:
                 )
 
     def _refuse_joined_distinct(self, decisions: Decisions) -> None:
-        joined = _Groups()
-        for alias in decisions.aliases:
-            joined.join(alias.spelling, alias.target, alias.line)
-        for merge in decisions.merges:
-            for name in merge.users:
-                joined.join(merge.survivor, name, merge.line)
+        joins = [(alias.line, alias.spelling, alias.target) for alias in decisions.aliases]
+        joins += [(merge.line, merge.survivor, name) for merge in decisions.merges for name in merge.users]
+        joined = _Groups(joins)
         for group in decisions.distinct:
             for one, other in _pairs(group.names):
                 if joined.are_one(one, other):
+                    count = next(n for n in range(len(joins) + 1) if _Groups(joins[:n]).are_one(one, other))
                     raise self._error(
                         group.line,
-                        f"{one!r} and {other!r} are said to be distinct, but line {joined.line_of(one)} joins them",
+                        f"{one!r} and {other!r} are said to be distinct, but line {joins[count - 1][0]} joins them",
                         "remove one of the two",
                     )
 
@@ -436,20 +442,13 @@ class _Parser:
 class _Groups:
     """Names that decisions join into one person."""
 
-    def __init__(self) -> None:
+    def __init__(self, joins: Iterable[tuple[int, str, str]]) -> None:
         self._above: dict[str, str] = {}
-        self._lines: dict[str, int] = {}
-
-    def join(self, one: str, other: str, line: int) -> None:
-        self._lines.setdefault(one, line)
-        self._lines.setdefault(other, line)
-        self._above[self._top(one)] = self._top(other)
+        for _, one, other in joins:
+            self._above[self._top(one)] = self._top(other)
 
     def are_one(self, one: str, other: str) -> bool:
         return self._top(one) == self._top(other)
-
-    def line_of(self, name: str) -> int:
-        return self._lines[name]
 
     def _top(self, name: str) -> str:
         while (above := self._above.get(name, name)) != name:

@@ -18,6 +18,7 @@ from thywill_dagster.identity.history import add_changes
 from thywill_dagster.identity.spellings import collect_spellings
 from thywill_dagster.identity.username_mapping import find_conflicts, map_spellings
 from thywill_dagster.integrity.findings import findings_of
+from thywill_dagster.monitoring.recording import record_look
 from thywill_dagster.resources import SiteResource, utc_now
 from thywill_dagster.store.foreign_keys import count_violations
 
@@ -45,6 +46,7 @@ def findings(
     """Maps every name to a user and finds every broken relationship."""
     with clear_failures():
         look = site.look(site_snapshot, records_of(frames))
+        record_look(chain.SiteFolders.of(site.settings()).looks, look)
         answer = commands.Answer.of(chain.result_of_look(look, report=None))
         commands.write_answer(site.settings(), context.run_id, answer)
     yield from _identity(site, look)

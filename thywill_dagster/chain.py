@@ -34,6 +34,7 @@ from thywill_dagster.integrity.findings import FINDING_KINDS, count_findings
 from thywill_dagster.integrity.paths import ArchivePaths
 from thywill_dagster.integrity.relations import TABLE_COLUMNS, USER_REFERENCES
 from thywill_dagster.integrity.site import NO_MINUTE, SiteView
+from thywill_dagster.monitoring.recording import record_look
 from thywill_dagster.repair.actions import ACTION_NAMES, Plan, Risk
 from thywill_dagster.repair.apply import apply_plan
 from thywill_dagster.repair.outcome import ApplyReport, UndoReport
@@ -97,6 +98,21 @@ class SiteFolders:
     def names(self) -> Path:
         """The history of whom names meant."""
         return self.root / "username_history"
+
+    @property
+    def looks(self) -> Path:
+        """What each look found, reduced to what is kept for years."""
+        return self.root / "looks"
+
+    @property
+    def alerts(self) -> Path:
+        """What is known to be failing, and the messages about it that are not delivered yet."""
+        return self.root / "alerts"
+
+    @property
+    def health_reports(self) -> Path:
+        """The reports on longer times."""
+        return self.root / "reports"
 
     @property
     def frames(self) -> Path:
@@ -311,7 +327,7 @@ def look_at(
     now: Callable[[], datetime],
     on_file: Callable[[int, int], None] = lambda done, total: None,
 ) -> Look:
-    """Reads a site from scratch and judges it.
+    """Reads a site from scratch, judges it, and keeps what was found for the history.
 
     Raises:
         CouldNotLookError: database or archives are missing or unreadable, or do not belong together.
@@ -319,7 +335,9 @@ def look_at(
     snapshot = read_snapshot(settings, now=now)
     records = read_archives(settings, snapshot, on_file=on_file)
     view = build_view(settings, read_tables(snapshot), records, taken_at=snapshot.taken_at)
-    return judge(snapshot, view)
+    look = judge(snapshot, view)
+    record_look(SiteFolders.of(settings).looks, look)
+    return look
 
 
 def judge(snapshot: Snapshot, view: SiteView) -> Look:

@@ -14,10 +14,11 @@ from thywill_dagster.assets.catalogue import asset_outs, frame_metadata
 from thywill_dagster.assets.errors import clear_failures
 from thywill_dagster.assets.reading import ARCHIVE_ASSETS, records_of
 from thywill_dagster.checks import integrity as checks
-from thywill_dagster.identity.history_files import record_look
+from thywill_dagster.identity.history_files import record_look as record_names
 from thywill_dagster.identity.spellings import collect_spellings
 from thywill_dagster.identity.username_mapping import map_spellings
 from thywill_dagster.integrity.findings import findings_of
+from thywill_dagster.monitoring.recording import record_look
 from thywill_dagster.resources import SiteResource
 from thywill_dagster.store.foreign_keys import count_violations
 
@@ -45,6 +46,7 @@ def findings(
     """Maps every name to a user and finds every broken relationship."""
     with clear_failures():
         look = site.look(site_snapshot, records_of(frames))
+        record_look(chain.SiteFolders.of(site.settings()).looks, look)
         answer = commands.Answer.of(chain.result_of_look(look, report=None))
         commands.write_answer(site.settings(), context.run.run_id, answer)
     yield from _identity(site, look)
@@ -61,7 +63,7 @@ def _identity(site: SiteResource, look: chain.Look) -> Iterator[dg.Output | dg.A
     spellings = collect_spellings(look.view.records)
     mapping = map_spellings(spellings, look.view.mapping)
     conflicts = chain.find_name_conflicts(look.view, mapping)
-    history = record_look(chain.SiteFolders.of(site.settings()).names, mapping, looked_at=look.snapshot.taken_at)
+    history = record_names(chain.SiteFolders.of(site.settings()).names, mapping, looked_at=look.snapshot.taken_at)
     changes = history.changes()
     for name, frame in zip(IDENTITY_ASSETS, (spellings, mapping, conflicts, changes), strict=True):
         yield dg.Output(frame, output_name=name, metadata=frame_metadata(frame))

@@ -169,7 +169,7 @@ def _write(database: str, decide: Callable[[Connection], Change], *, now: Callab
         return (create, drop), True
 
     try:
-        with Writer(make_engine(database), run_id=new_run_id(now()), on_point=lambda name: None) as writer:
+        with Writer(database, run_id=new_run_id(now()), on_point=lambda name: None) as writer:
             return writer.transaction(work)
     except (DBAPIError, sqlite3.Error) as error:
         raise RefusedError(f"the guards were not changed: {driver_error(error)}") from error

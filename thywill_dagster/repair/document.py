@@ -28,11 +28,19 @@ class Preformatted:
 
 
 @dataclass(frozen=True, slots=True)
+class Figure:
+    """A picture as SVG, which its maker has escaped, and what it shows in words, for those who do not see it."""
+
+    svg: str
+    caption: str
+
+
+@dataclass(frozen=True, slots=True)
 class Section:
-    """A heading and what stands under it: paragraphs (texts), tables, preformatted blocks."""
+    """A heading and what stands under it: paragraphs (texts), tables, preformatted blocks, pictures."""
 
     title: str
-    blocks: Sequence[str | Table | Preformatted]
+    blocks: Sequence[str | Table | Preformatted | Figure]
 
 
 _MARKDOWN_SPECIAL = str.maketrans({**{c: f"\\{c}" for c in "\\`*[]|~"}, "<": "&lt;", ">": "&gt;", "&": "&amp;"})
@@ -43,9 +51,12 @@ h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; border-bot
 table { border-collapse: collapse; margin: .8rem 0; width: 100%; }
 th, td { text-align: left; vertical-align: top; padding: .3rem .6rem; border-bottom: 1px solid #e6eaee;
   overflow-wrap: anywhere; }
+td:first-child { min-width: 12rem; }
 th { background: #f4f6f8; white-space: nowrap; } td.number, th.number { text-align: right; white-space: nowrap; }
 pre { background: #f4f6f8; padding: .8rem; overflow-x: auto; } p.more { color: #59636e; }
-@media print { body { margin: 0; max-width: none; } tr { break-inside: avoid; } }
+figure { margin: 1rem 0; } figure svg { display: block; width: 100%; height: auto; }
+figcaption { color: #59636e; }
+@media print { body { margin: 0; max-width: none; } tr, figure { break-inside: avoid; } h2 { break-after: avoid; } }
 """
 
 
@@ -57,6 +68,8 @@ def render_markdown(title: str, sections: Sequence[Section], *, level: int = 1) 
         for block in section.blocks:
             if isinstance(block, Table):
                 lines += [*_markdown_table(block), ""]
+            elif isinstance(block, Figure):
+                lines += [f"*{_markdown(block.caption)}*", ""]
             elif isinstance(block, Preformatted):
                 # No fence can be closed from inside an indented block.
                 lines += [*(f"    {line}" for line in block.text.split("\n")), ""]
@@ -73,6 +86,8 @@ def render_html(title: str, sections: Sequence[Section]) -> str:
         for block in section.blocks:
             if isinstance(block, Table):
                 body += _html_table(block)
+            elif isinstance(block, Figure):
+                body.append(f"<figure>{block.svg}<figcaption>{html.escape(block.caption)}</figcaption></figure>")
             elif isinstance(block, Preformatted):
                 body.append(f"<pre>{html.escape(block.text)}</pre>")
             else:

@@ -31,7 +31,7 @@ def repair(database: Path, archives: Path, data_dir: Path) -> int:
     settings = SiteSettings.resolve(
         database=str(database), archives=archives, app_dir=archives.parent, data_dir=data_dir, environment={}
     )
-    stored = chain.propose(settings, chain.look_at(settings, now=now), command="reconstruct")
+    stored = chain.propose(settings, chain.look_at(settings, now=now), chain.PlanOptions())
     report = chain.execute(settings, stored.plan_id, chain.Selection(), now=now)
     assert report.problem == ""
     assert all(outcome.outcome != "failed" for outcome in report.outcomes)

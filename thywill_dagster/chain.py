@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypedDict
 from zoneinfo import ZoneInfo
@@ -156,29 +156,14 @@ def build_view(
         mapping=mapping,
         paths=ArchivePaths.build(settings.archives, settings.app_dir, records.files["path"]),
         zone=zone,
-        settled_before=int((local - _EPOCH).total_seconds()) // 60 - settings.settle_minutes,
-        decisions=decisions,
+        settled_before=_minute(local) - settings.settle_minutes,
+        settled_before_utc=_minute(taken_at.astimezone(UTC).replace(tzinfo=None)) - settings.settle_minutes,
     )
 
 
-def load_decisions(settings: SiteSettings) -> Decisions:
-    """The operator's decisions; none if the settings name no file.
-
-    Raises:
-        UsageError: the file is missing, unreadable or not valid.
-    """
-    path = settings.decisions
-    if path is None:
-        return NO_DECISIONS
-    try:
-        with path.open("rb") as file:
-            # One byte more than allowed is enough to be refused.
-            text = file.read(MAXIMUM_BYTES + 1).decode("utf-8")
-    except UnicodeDecodeError:
-        raise UsageError(f"the decisions file {path} is not UTF-8 text; save it as such") from None
-    except OSError as error:
-        raise UsageError(f"the decisions file {path} cannot be read ({error.strerror}); correct --decisions") from None
-    return parse_decisions(text, path.name)
+def _minute(naive: datetime) -> int:
+    return int((naive - _EPOCH).total_seconds()) // 60
+        decisions=decisions,
 
 
 SNAPSHOT_COLUMNS: Mapping[str, str] = {

@@ -27,11 +27,12 @@ from thywill_dagster.identity.resolution import build_mapping
 from thywill_dagster.identity.spellings import collect_spellings
 from thywill_dagster.identity.username_mapping import MISSING, map_spellings
 from thywill_dagster.identity.validation import find_unsound_users
+from thywill_dagster.integrity.columns import NO_MINUTE
 from thywill_dagster.integrity.detection import Detection, detect
 from thywill_dagster.integrity.findings import FINDING_KINDS, count_findings
 from thywill_dagster.integrity.paths import ArchivePaths
 from thywill_dagster.integrity.relations import TABLE_COLUMNS
-from thywill_dagster.integrity.site import NO_MINUTE, SiteView
+from thywill_dagster.integrity.site import SiteView
 from thywill_dagster.repair.actions import ACTION_NAMES, Plan, Risk
 from thywill_dagster.repair.apply import BATCH_SIZE, apply_plan
 from thywill_dagster.repair.outcome import ApplyReport
@@ -158,12 +159,32 @@ def build_view(
         zone=zone,
         settled_before=_minute(local) - settings.settle_minutes,
         settled_before_utc=_minute(taken_at.astimezone(UTC).replace(tzinfo=None)) - settings.settle_minutes,
+        decisions=decisions,
     )
 
 
 def _minute(naive: datetime) -> int:
     return int((naive - _EPOCH).total_seconds()) // 60
-        decisions=decisions,
+
+
+def load_decisions(settings: SiteSettings) -> Decisions:
+    """The operator's decisions; none if the settings name no file.
+
+    Raises:
+        UsageError: the file is missing, unreadable or not valid.
+    """
+    path = settings.decisions
+    if path is None:
+        return NO_DECISIONS
+    try:
+        with path.open("rb") as file:
+            # One byte more than allowed is enough to be refused.
+            text = file.read(MAXIMUM_BYTES + 1).decode("utf-8")
+    except UnicodeDecodeError:
+        raise UsageError(f"the decisions file {path} is not UTF-8 text; save it as such") from None
+    except OSError as error:
+        raise UsageError(f"the decisions file {path} cannot be read ({error.strerror}); correct --decisions") from None
+    return parse_decisions(text, path.name)
 
 
 SNAPSHOT_COLUMNS: Mapping[str, str] = {

@@ -194,9 +194,7 @@ def _find_points(
     offsets = np.round((minutes - earliest) / STEP).astype(np.int64) * STEP
     at = minutes - offsets
     fits = (
-        (at >= earliest - TOLERANCE_MINUTES)
-        & (at <= latest + TOLERANCE_MINUTES)
-        & (np.abs(offsets) <= LARGEST_OFFSET)
+        (at >= earliest - TOLERANCE_MINUTES) & (at <= latest + TOLERANCE_MINUTES) & (np.abs(offsets) <= LARGEST_OFFSET)
     )
     return minutes[fits], offsets[fits]
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-NO_MINUTE = -(2**40)
+NO_MINUTE = -(2**36)
 """Stands for a time that cannot be read."""
 
 NOTHING = -1

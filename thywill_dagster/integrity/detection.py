@@ -300,9 +300,8 @@ class _Detector:
         present = site.person_numbers("prayer", "author_id")
         matched = (claimed == present) & (claimed != NOTHING)
         self.agreements["authors"] = Agreement(int((claimed != NOTHING).sum()), len(table), int(matched.sum()))
-        is_user = site.is_user
         minutes = site.minutes("prayer")
-        for place in np.flatnonzero((claimed != NOTHING) & ~matched & is_user[present]).tolist():
+        for place in np.flatnonzero((claimed != NOTHING) & ~matched & site.is_user(present)).tolist():
             key, author = table["id"].iat[place], table["author_id"].iat[place]
             if self._is_unsettled(int(minutes[place])):
                 continue
@@ -310,7 +309,13 @@ class _Detector:
             if claim.person is not None:
                 self.wrong.append(
                     WrongReference(
-                        "prayer", key, "author_id", author, claim.person, claim.evidence, claim.witnesses,
+                        "prayer",
+                        key,
+                        "author_id",
+                        author,
+                        claim.person,
+                        claim.evidence,
+                        claim.witnesses,
                         int(minutes[place]),
                     )  # fmt: skip
                 )
@@ -363,8 +368,14 @@ class _Detector:
         present = str(row.value)
         self.wrong.append(
             WrongReference(
-                group.table, row.key, group.column, present, fact.person, fact.evidence,
-                fact.untainted if is_certain else 0, row.minute,
+                group.table,
+                row.key,
+                group.column,
+                present,
+                fact.person,
+                fact.evidence,
+                fact.untainted if is_certain else 0,
+                row.minute,
             )  # fmt: skip
         )
         return Finding(kind, group.table, row.key, group.column, present, "", fact.evidence[0])
@@ -478,9 +489,7 @@ def pair_rows(case: Case, site: SiteView) -> tuple[int, list[EventRow], list[Fac
     shared = [person for person in waiting if person.startswith(CONFLICT)]
     for person in shared:
         left = [
-            row
-            for row in left
-            if not (site.is_same_person(row.value or "", person) and _take(waiting[person], row))
+            row for row in left if not (site.is_same_person(row.value or "", person) and _take(waiting[person], row))
         ]
     facts = sorted((fact for found in waiting.values() for fact in found), key=lambda f: (f.first, f.last, f.evidence))
     return total - len(left), left, facts

@@ -219,7 +219,6 @@ class GroupRows:
 def collect_groups(site: SiteView) -> dict[str, GroupRows]:
     """The rows of all event groups by name, each with its clock."""
     found: dict[str, GroupRows] = {}
-    is_user = site.is_user
     for group in EVENT_GROUPS:
         table = site.tables[group.table]
         if group.selector is None:
@@ -229,7 +228,7 @@ def collect_groups(site: SiteView) -> dict[str, GroupRows]:
         persons = site.person_numbers(group.table, group.column)[positions]
         prayers = site.prayer_numbers(group.table)[positions]
         times = site.microseconds(group.table)[positions]
-        kept = is_user[persons] & (prayers != NOTHING)
+        kept = site.is_user(persons) & (prayers != NOTHING)
         clock = infer_clock(
             prayers[kept],
             persons[kept],
@@ -242,9 +241,7 @@ def collect_groups(site: SiteView) -> dict[str, GroupRows]:
         found[group.name] = GroupRows(site, group, positions, prayers, persons, times, is_lost, clock)
     pooled = pool_clocks([rows.clock for rows in found.values() if rows.group.clock == "utc"])
     return {
-        name: GroupRows(
-            site, rows.group, rows.positions, rows.prayers, rows.persons, rows.times, rows.is_lost, pooled
-        )
+        name: GroupRows(site, rows.group, rows.positions, rows.prayers, rows.persons, rows.times, rows.is_lost, pooled)
         if rows.group.clock == "utc" and rows.clock.zone is None and pooled.points
         else rows
         for name, rows in found.items()

@@ -214,8 +214,7 @@ class _Reconciler:
                 and not fact.is_tainted
                 and not self.site.is_same_person(person, fact.person)
                 and any(
-                    fact.first - TOLERANCE_MINUTES <= minute <= fact.last + TOLERANCE_MINUTES
-                    for minute in row.minutes
+                    fact.first - TOLERANCE_MINUTES <= minute <= fact.last + TOLERANCE_MINUTES for minute in row.minutes
                 )
             ]
             if not match.facts and strangers:
@@ -394,5 +393,3 @@ class _Reconciler:
                 )
             else:
                 yield reference
-
-

@@ -23,6 +23,7 @@ from thywill_dagster.integrity.columns import (
     Numbers,
     as_minutes,
     by_number,
+    is_in,
     microseconds_of,
     minutes_of,
     number_events,
@@ -46,11 +47,8 @@ class SiteView:
         paths: resolves stored paths.
         zone: zone of the archive clock if the operator gave it.
         settled_before: minute on the archive clock; younger rows and lines are not judged.
-<<<<<<< HEAD
         decisions: what the operator decided; ``mapping`` follows it already.
-=======
         settled_before_utc: the same moment on UTC, for the columns that are.
->>>>>>> 3e98040 (wip)
     """
 
     tables: Mapping[str, pd.DataFrame]
@@ -59,11 +57,8 @@ class SiteView:
     paths: ArchivePaths
     zone: ZoneInfo | None
     settled_before: int
-<<<<<<< HEAD
     decisions: Decisions = NO_DECISIONS
-=======
     settled_before_utc: int = 2**40
->>>>>>> 3e98040 (wip)
 
     @cached_property
     def display_names(self) -> Mapping[str, str]:
@@ -134,19 +129,15 @@ class SiteView:
             self._kept[name] = make()
         return self._kept[name]
 
-    @property
-    def is_user(self) -> Flags:
-        """Person number to whether there is a row; one more place than numbers, for :data:`NOTHING`."""
-        flags = np.zeros(len(self.persons) + 1, dtype=bool)
-        for user_id in self.display_names:
-            flags[self.persons.find(user_id)] = True
-        flags[NOTHING] = False
-        return flags
+    def is_user(self, persons: Numbers) -> Flags:
+        """Which of these persons have a row."""
+        known = (self.persons.find(user_id) for user_id in self.display_names)
+        return is_in(persons, (number for number in known if number != NOTHING), len(self.persons))
 
     def lost_rows(self, reference: UserReference) -> Flags:
         """Which rows of a table refer to no user where they must."""
         numbers = self.person_numbers(reference.table, reference.column)
-        lost = ~self.is_user[numbers]
+        lost = ~self.is_user(numbers)
         if reference.null_is_legal:
             lost &= numbers != NOTHING
         if reference.system_is_legal:

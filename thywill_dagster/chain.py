@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypedDict
 from zoneinfo import ZoneInfo
@@ -29,11 +29,12 @@ from thywill_dagster.identity.resolution import build_mapping
 from thywill_dagster.identity.spellings import collect_spellings
 from thywill_dagster.identity.username_mapping import MISSING, UnusedDecision, map_spellings
 from thywill_dagster.identity.validation import find_unsound_users
+from thywill_dagster.integrity.columns import NO_MINUTE
 from thywill_dagster.integrity.detection import Detection, detect
 from thywill_dagster.integrity.findings import FINDING_KINDS, count_findings
 from thywill_dagster.integrity.paths import ArchivePaths
 from thywill_dagster.integrity.relations import TABLE_COLUMNS, USER_REFERENCES
-from thywill_dagster.integrity.site import NO_MINUTE, SiteView
+from thywill_dagster.integrity.site import SiteView
 from thywill_dagster.monitoring.recording import record_look
 from thywill_dagster.repair.actions import ACTION_NAMES, Plan, Risk
 from thywill_dagster.repair.apply import apply_plan
@@ -181,9 +182,14 @@ def build_view(
         mapping=mapping,
         paths=ArchivePaths.build(settings.archives, settings.app_dir, records.files["path"]),
         zone=zone,
-        settled_before=int((local - _EPOCH).total_seconds()) // 60 - settings.settle_minutes,
+        settled_before=_minute(local) - settings.settle_minutes,
+        settled_before_utc=_minute(taken_at.astimezone(UTC).replace(tzinfo=None)) - settings.settle_minutes,
         decisions=decisions,
     )
+
+
+def _minute(naive: datetime) -> int:
+    return int((naive - _EPOCH).total_seconds()) // 60
 
 
 def load_decisions(settings: SiteSettings) -> Decisions:

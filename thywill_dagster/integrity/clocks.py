@@ -1,55 +1,98 @@
-"""By how much a database column runs ahead of the archive's clock, month by month.
+"""By how much a database column runs ahead of the archive's clock, at each moment.
 
 Archive lines are local time. Marks and the log rows next to them are local as well; attributes and the log
 rows of ``set_*`` and ``remove_*`` are UTC by the application's model default. Rows that kept their user, paired
-with the lines of that user, show the difference; a known time zone replaces the inference.
+with the lines of that user, show the difference: each such pair is a *point*. Where a zone has summer time
+the difference changes during the year, so a row is read by the points before and after it. Where these differ
+the change lies somewhere in between, and both readings are possible. A known time zone replaces all this.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 from zoneinfo import ZoneInfo
 
+import numpy as np
+
 from thywill_dagster.archives.timestamps import as_datetime
-from thywill_dagster.integrity.matching import TOLERANCE_MINUTES, Fact
+from thywill_dagster.integrity.columns import NO_MINUTE, EventColumns, Numbers
+from thywill_dagster.integrity.matching import TOLERANCE_MINUTES
 
 Clock = Literal["local", "utc"]
 STEP = 15
 """Minutes: every zone's offset is a multiple of a quarter of an hour."""
 LARGEST_OFFSET = 14 * 60
-MINIMUM_SHARE = 0.9
-"""Of the paired rows of a month that must show one offset. A month with a clock change shows two, and a
-constant one would be wrong for half of it, so nothing is decided there."""
+SUMMER_TIME = 60
+"""Minutes by which nearly every zone with summer time changes its clock."""
+SMALLEST_SHARE = 0.02
+"""Of the points of a column: what fewer show is a coincidence."""
+LARGEST_SAMPLE = 50_000
+"""Rows that are looked at; a million more would show the same."""
+NEAR_DAYS = 20
+"""How far the points around a row may be away before a change of the clock between them, and back again, must be
+thought of."""
 
 
 @dataclass(frozen=True, slots=True)
 class ColumnClock:
-    """Offset of one column, in minutes: row time minus archive time.
+    """How to read one column's times.
 
     Attributes:
-        by_month: ``YYYY-MM`` of the row to offset, None where rows of that month contradict each other.
-        support: ``YYYY-MM`` to (rows that show it, rows that could have).
-        default: for months without support; None means that nothing may be decided there.
+        clock: what the application writes into it.
+        points: (minute of the row, offset in minutes), in order of time; without coincidences.
+        support: ``YYYY-MM`` to offset to the number of points that show it.
         zone: if given, it decides instead (for UTC columns).
     """
 
-    by_month: Mapping[str, int | None]
-    support: Mapping[str, tuple[int, int]]
-    default: int | None
+    clock: Clock
+    points: Sequence[tuple[int, int]] = ()
+    support: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
     zone: ZoneInfo | None = None
 
-    def to_archive(self, minute: int) -> int | None:
-        """The minute on the archive's clock; None if that cannot be known."""
+    @property
+    def offsets(self) -> frozenset[int]:
+        """Every offset that points show."""
+        return frozenset(offset for _, offset in self.points)
+
+    @property
+    def is_archive_clock(self) -> bool:
+        """Whether the column's times are the archive's own."""
+        return self.clock == "local" and self.offsets <= {0}
+
+    def candidates(self, minute: int) -> tuple[int, ...]:
+        """The minutes on the archive's clock that a row of this minute can be of; none if that is unknown."""
+        if minute == NO_MINUTE:
+            return ()
         if self.zone is not None:
-            local = as_datetime(minute).replace(tzinfo=UTC).astimezone(self.zone)
-            offset = local.utcoffset()
-            return None if offset is None else minute + int(offset.total_seconds()) // 60
-        offset_minutes = self.by_month.get(month_of_minute(minute), self.default)
-        return None if offset_minutes is None else minute - offset_minutes
+            offset = as_datetime(minute).replace(tzinfo=UTC).astimezone(self.zone).utcoffset() or timedelta()
+            return (minute + int(offset.total_seconds()) // 60,)
+        return tuple(sorted(minute - offset for offset in self._offsets_at(minute)))
+
+    def _offsets_at(self, minute: int) -> set[int]:
+        if not self.points:
+            return {0} if self.clock == "local" else set()
+        at = bisect_left(self.points, (minute, -LARGEST_OFFSET - 1))
+        before, after = self.points[max(at - 1, 0)], self.points[min(at, len(self.points) - 1)]
+        found = {before[1], after[1]}
+        gap = max(abs(minute - before[0]), abs(after[0] - minute))
+        if self.clock == "local" or len(found) > 1 or gap <= NEAR_DAYS * 24 * 60:
+            return found
+        if len(self.offsets) > 1:
+            return set(self.offsets)
+        months = len(self.support)
+        if found == {0} or months >= MONTHS_WITHOUT_CHANGE:
+            # A clock that never changed in half a year does not change.
+            return found
+        (offset,) = found
+        return {offset - SUMMER_TIME, offset, offset + SUMMER_TIME}
+
+
+MONTHS_WITHOUT_CHANGE = 7
+"""Summer time lasts seven months at most, and winter time less."""
 
 
 def month_of_minute(minute: int) -> str:
@@ -58,52 +101,137 @@ def month_of_minute(minute: int) -> str:
 
 
 def infer_clock(
-    rows: Iterable[tuple[str, str, int]],
-    facts: Mapping[str, Sequence[Fact]],
-    clock: Clock,
-    zone: ZoneInfo | None = None,
+    prayers: Numbers, persons: Numbers, minutes: Numbers, lines: EventColumns, clock: Clock, zone: ZoneInfo | None
 ) -> ColumnClock:
-    """Infers the offset of a column.
+    """Infers how to read a column.
 
     Args:
-        rows: prayer id, person and minute of each row that kept its user.
-        facts: the events of the kind that such rows tell of, by prayer id.
+        prayers: of each row that kept its user.
+        persons: of each such row.
+        minutes: of each such row, on its own clock.
+        lines: of the kind that such rows tell of.
         clock: what the application writes into this column.
         zone: the zone of the archive, if the operator gave it.
     """
     if clock == "utc" and zone is not None:
-        return ColumnClock({}, {}, None, zone)
-    votes: dict[str, Counter[int]] = {}
-    possible: Counter[str] = Counter()
-    for prayer_id, person, minute in rows:
-        offsets = {
-            offset
-            for fact in facts.get(prayer_id, ())
-            if fact.person == person and (offset := _offset(minute, fact)) is not None
-        }
-        if offsets:
-            month = month_of_minute(minute)
-            possible[month] += 1
-            votes.setdefault(month, Counter()).update(offsets)
-    by_month: dict[str, int | None] = {}
-    support: dict[str, tuple[int, int]] = {}
-    for month, counter in sorted(votes.items()):
-        # A user who prays daily shows many offsets; the true one is shown by every row.
-        (offset, count), *others = sorted(counter.items(), key=lambda item: (-item[1], abs(item[0])))
-        support[month] = (count, possible[month])
-        is_unique = not others or others[0][1] < count or (clock == "local" and offset == 0)
-        is_clear = is_unique and count >= MINIMUM_SHARE * possible[month]
-        by_month[month] = offset if is_clear else None
-    seen = {offset for offset in by_month.values() if offset is not None}
-    if clock == "local":
-        default: int | None = 0 if seen <= {0} else None
-    else:
-        # One and the same offset in every month that shows one, half a year apart, has no clock change.
-        default = next(iter(seen)) if len(seen) == 1 and (seen == {0} or len(by_month) >= 6) else None
-    return ColumnClock(by_month, support, default)
+        return ColumnClock(clock, zone=zone)
+    stride = max(1, len(minutes) // LARGEST_SAMPLE)
+    known = minutes[::stride] != NO_MINUTE
+    row_minutes, offsets = _find_points(
+        prayers[::stride][known], persons[::stride][known], minutes[::stride][known], prayers, persons, lines
+    )
+    return make_clock(row_minutes, offsets, clock)
 
 
-def _offset(minute: int, fact: Fact) -> int | None:
-    offset = round((minute - fact.first) / STEP) * STEP
-    is_near = fact.first - TOLERANCE_MINUTES <= minute - offset <= fact.last + TOLERANCE_MINUTES
-    return offset if is_near and abs(offset) <= LARGEST_OFFSET else None
+def make_clock(row_minutes: Numbers, offsets: Numbers, clock: Clock) -> ColumnClock:
+    """A clock from points, without those that so few show that they are coincidences."""
+    shown, counts = np.unique(offsets, return_counts=True)
+    enough = max(1.0, SMALLEST_SHARE * len(offsets))
+    believed = np.isin(offsets, shown[counts >= enough])
+    order = np.lexsort((offsets[believed], row_minutes[believed]))
+    points = list(zip(row_minutes[believed][order].tolist(), offsets[believed][order].tolist(), strict=True))
+    support: dict[str, dict[int, int]] = {}
+    for minute, offset in points:
+        month = support.setdefault(month_of_minute(minute), {})
+        month[offset] = month.get(offset, 0) + 1
+    return ColumnClock(clock, _without_repetition(points), support)
+
+
+def pool_clocks(clocks: Sequence[ColumnClock]) -> ColumnClock:
+    """One clock from all columns on UTC: the difference is a property of the site."""
+    points = sorted({point for clock in clocks for point in clock.points})
+    support: dict[str, dict[int, int]] = {}
+    for clock in clocks:
+        for month, offsets in clock.support.items():
+            of_month = support.setdefault(month, {})
+            for offset, count in offsets.items():
+                of_month[offset] = of_month.get(offset, 0) + count
+    return ColumnClock("utc", points, support)
+
+
+def _without_repetition(points: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Only the first and the last of points in a row that show the same within a day, to keep bisection quick."""
+    kept: list[tuple[int, int]] = []
+    for number, (minute, offset) in enumerate(points):
+        is_inner = (
+            0 < number < len(points) - 1
+            and points[number - 1][1] == offset == points[number + 1][1]
+            and bool(kept)
+            and minute - kept[-1][0] < 24 * 60
+        )
+        if not is_inner:
+            kept.append((minute, offset))
+    return kept
+
+
+def _find_points(
+    prayers: Numbers,
+    persons: Numbers,
+    minutes: Numbers,
+    all_prayers: Numbers,
+    all_persons: Numbers,
+    lines: EventColumns,
+) -> tuple[Numbers, Numbers]:
+    """Minute and offset of each row that is the only one of its prayer and person, with only one event there."""
+    nothing = np.empty(0, dtype=np.int64)
+    if not len(minutes) or not len(lines):
+        return nothing, nothing
+    width = max(int(all_persons.max()), int(lines.person.max())) + 2
+    of_rows, row_counts = np.unique(all_prayers * width + all_persons, return_counts=True)
+    line_pairs = lines.prayer * width + lines.person
+    order = np.argsort(line_pairs, kind="stable")
+    told, first, line_counts = np.unique(line_pairs[order], return_index=True, return_counts=True)
+    line_minutes = lines.minute[order]
+    earliest = np.minimum.reduceat(line_minutes, first)
+    latest = np.maximum.reduceat(line_minutes, first)
+    wanted = prayers * width + persons
+    is_single = row_counts[np.searchsorted(of_rows, wanted)] == 1
+    places = np.minimum(np.searchsorted(told, wanted), len(told) - 1)
+    # Two lines at most: one of each witness.
+    one_event = (line_counts[places] <= 2) & (latest[places] - earliest[places] <= TOLERANCE_MINUTES)
+    found = is_single & (told[places] == wanted) & one_event
+    minutes, earliest, latest = minutes[found], earliest[places[found]], latest[places[found]]
+    offsets = np.round((minutes - earliest) / STEP).astype(np.int64) * STEP
+    at = minutes - offsets
+    fits = (
+        (at >= earliest - TOLERANCE_MINUTES) & (at <= latest + TOLERANCE_MINUTES) & (np.abs(offsets) <= LARGEST_OFFSET)
+    )
+    return minutes[fits], offsets[fits]
+
+
+def find_doubled_hours(zone: ZoneInfo | None, lowest: int, highest: int) -> Callable[[int], bool]:
+    """Whether a local minute may have come twice, because the clock was set back.
+
+    Without a known zone, the nights are suspected in which clocks are set back anywhere where summer time is
+    kept: the last Sunday of October, the first of November, and the first of April.
+
+    Args:
+        zone: of the clock, if the operator gave it.
+        lowest: first minute that will be asked for.
+        highest: last minute that will be asked for.
+    """
+    if zone is None:
+        return _is_suspected_night
+    doubled: list[tuple[int, int]] = []
+    at = as_datetime(max(lowest, 0)) - timedelta(days=2)
+    end = as_datetime(max(highest, lowest, 0)) + timedelta(days=2)
+    last = _offset_of(at, zone)
+    while at < end:
+        at += timedelta(hours=1)
+        offset = _offset_of(at, zone)
+        if offset < last:
+            back = int((at - datetime(1970, 1, 1)).total_seconds()) // 60 + offset
+            doubled.append((back - SUMMER_TIME, back + last - offset + SUMMER_TIME))
+        last = offset
+    return lambda minute: any(first <= minute <= final for first, final in doubled)
+
+
+def _offset_of(utc: datetime, zone: ZoneInfo) -> int:
+    return int((utc.replace(tzinfo=UTC).astimezone(zone).utcoffset() or timedelta()).total_seconds()) // 60
+
+
+def _is_suspected_night(minute: int) -> bool:
+    at = as_datetime(minute)
+    if at.weekday() != 6 or at.hour > 3:
+        return False
+    return (at.month, at.day <= 7) in ((11, True), (4, True)) or (at.month == 10 and at.day > 24)

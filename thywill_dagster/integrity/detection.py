@@ -6,31 +6,24 @@ counted but not judged, because the application writes the file before the row c
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, field
 
+import numpy as np
 import pandas as pd
 
 from thywill_dagster.archives.prayer_file import TEMPORARY_ID
-from thywill_dagster.identity.username_mapping import is_missing, is_user
+from thywill_dagster.identity.username_mapping import CONFLICT, is_missing, is_user
 from thywill_dagster.integrity.clocks import month_of_minute
+from thywill_dagster.integrity.columns import NO_MINUTE, NOTHING, Flags, Numbers, is_in, minutes_of
 from thywill_dagster.integrity.consistency import Agreement
+from thywill_dagster.integrity.event_rows import MARKS, Case, EventGroup, EventRow, GroupRows
 from thywill_dagster.integrity.findings import Finding, findings_frame
 from thywill_dagster.integrity.matching import TOLERANCE_MINUTES, Fact
-from thywill_dagster.integrity.paths import classify_path, files_by_prayer
-from thywill_dagster.integrity.reconciliation import Reconciliation, reconcile
+from thywill_dagster.integrity.paths import classify_path, classify_stored
+from thywill_dagster.integrity.reconciliation import LostReference, Reconciliation, reconcile
 from thywill_dagster.integrity.relations import RECORD_REFERENCES, primary_key_of, shown_key
-from thywill_dagster.integrity.site import (
-    NO_MINUTE,
-    SiteView,
-    is_empty_reference,
-    month_of_stored,
-    stored_minutes,
-)
-from thywill_dagster.integrity.witnesses import minutes_of
+from thywill_dagster.integrity.site import SiteView, is_empty_reference, month_of_stored
 
 PATH_TABLES: Sequence[tuple[str, str]] = (
     ("user", "id"),
@@ -53,8 +46,34 @@ TREE_COLUMNS: Mapping[str, str] = {
 """One row per user; ``inviter_id`` is empty for none; ``depth`` is 0 for users without a known inviter and
 :data:`BELOW_CYCLE` in a cycle and below."""
 
+UTC_TABLES = frozenset(
+    {
+        "prayer_attributes",
+        "prayerskip",
+        "authenticationrequest",
+        "authapproval",
+        "authauditlog",
+        "securitylog",
+        "session",
+        "notification_state",
+    }
+)
+"""Tables whose ``created_at`` is UTC."""
+
 PATHLESS_LOG_PREFIXES = ("set_", "remove_")
 """Log rows that the application writes without a path: NULL there is not a finding."""
+
+
+PATH_KINDS: Sequence[str | None] = (
+    None,
+    "path_missing",
+    "path_placeholder",
+    "path_temporary",
+    "path_outside_archives",
+    "path_not_found",
+    "path_of_another_record",
+)
+_KIND_NUMBER = {kind: number for number, kind in enumerate(PATH_KINDS)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +86,8 @@ class Detection:
         consistency: relation to agreement.
         unsettled: rows and lines too young to be judged.
         tree: frame of :func:`build_tree`.
+        wrong: references that lead to another user than the archive names.
+        missing_marks: key of a ``missing_mark`` to its prayer and event.
     """
 
     findings: pd.DataFrame
@@ -74,6 +95,8 @@ class Detection:
     consistency: Mapping[str, Agreement]
     unsettled: int
     tree: pd.DataFrame
+    wrong: tuple[WrongReference, ...] = ()
+    missing_marks: Mapping[str, tuple[str, Fact]] = field(default_factory=dict)
 
 
 def detect(site: SiteView) -> Detection:
@@ -81,16 +104,29 @@ def detect(site: SiteView) -> Detection:
     return _Detector(site).run()
 
 
-class _Mark(NamedTuple):
-    """A row of ``prayermark``: its minute on the archive clock, its key, its user as stored."""
+@dataclass(frozen=True, slots=True)
+class WrongReference:
+    """A user reference that leads to a user, while the archive names another.
 
+    Attributes:
+        table: the table.
+        primary_key: of the row.
+        column: the reference.
+        present: the user that it leads to.
+        person: whom the archive names.
+        evidence: ``path:line``.
+        witnesses: independent lines that cannot be forged.
+        minute: of the row on its own clock.
+    """
+
+    table: str
+    primary_key: str
+    column: str
+    present: str
+    person: str
+    evidence: tuple[str, ...]
+    witnesses: int
     minute: int
-    key: str
-    user: str | None
-
-
-def _by_minute(mark: _Mark) -> int:
-    return mark.minute
 
 
 class _Detector:
@@ -99,6 +135,8 @@ class _Detector:
         self.reconciliation = reconcile(site)
         self.unsettled = 0
         self.agreements: dict[str, Agreement] = {}
+        self.wrong: list[WrongReference] = []
+        self.missing_marks: dict[str, tuple[str, Fact]] = {}
 
     def run(self) -> Detection:
         findings = [
@@ -112,18 +150,32 @@ class _Detector:
         ]
         tree, cycles = build_tree(self.site.tables["user"])
         findings += [Finding("invite_cycle", "user", user_id, "invited_by_user_id") for user_id in cycles]
-        return Detection(findings_frame(findings), self.reconciliation, self.agreements, self.unsettled, tree)
+        return Detection(
+            findings_frame(findings),
+            self.reconciliation,
+            self.agreements,
+            self.unsettled,
+            tree,
+            tuple(self.wrong),
+            self.missing_marks,
+        )
+
+    def _is_young(self, minute: int) -> bool:
+        return minute >= self.site.settled_before
 
     def _is_unsettled(self, minute: int) -> bool:
-        if minute < self.site.settled_before:
-            return False
-        self.unsettled += 1
-        return True
+        self.unsettled += self._is_young(minute)
+        return self._is_young(minute)
+
+    def _young_rows(self, table: str) -> Flags:
+        """Rows that may still be in the middle of their request."""
+        before = self.site.settled_before_utc if table in UTC_TABLES else self.site.settled_before
+        return self.site.minutes(table) >= before
 
     def _lost_references(self) -> Iterator[Finding]:
         # What is too young to be judged is too young to be repaired as well.
         self.reconciliation.lost = [
-            lost for lost in self.reconciliation.lost if lost.minute == NO_MINUTE or not self._is_unsettled(lost.minute)
+            lost for lost in self.reconciliation.lost if lost.minute == NO_MINUTE or not self._is_lost_young(lost)
         ]
         for lost in self.reconciliation.lost:
             is_empty = is_empty_reference(lost.value, self.site.display_names)
@@ -145,12 +197,18 @@ class _Detector:
                 "" if lost.minute == NO_MINUTE else month_of_minute(lost.minute),
             )
 
+    def _is_lost_young(self, lost: LostReference) -> bool:
+        before = self.site.settled_before_utc if lost.table in UTC_TABLES else self.site.settled_before
+        self.unsettled += lost.minute >= before
+        return lost.minute >= before
+
     def _record_references(self) -> Iterator[Finding]:
         for reference in RECORD_REFERENCES:
             parents = set(self.site.tables[reference.parent][reference.parent_key])
             table = self.site.tables[reference.table]
             kind = "reference_to_unknown_prayer" if reference.parent == "prayer" else "reference_to_unknown_record"
-            dangling = table[~table[reference.column].isin(parents)]
+            is_young = self._young_rows(reference.table)
+            dangling = table[~table[reference.column].isin(parents) & ~is_young]
             for key, value in zip(dangling[primary_key_of(reference.table)], dangling[reference.column], strict=True):
                 if value is None and reference.null_is_legal:
                     continue
@@ -159,149 +217,168 @@ class _Detector:
                 )
 
     def _paths(self) -> Iterator[Finding]:
-        records = self.site.records.prayers
-        wanted = {
-            prayer_id: frozenset(paths)
-            for prayer_id, paths in files_by_prayer(records["prayer_id"].tolist(), records["path"].tolist()).items()
-        }
-        nothing: frozenset[str] = frozenset()
+        site = self.site
+        file_numbers = {path: number for number, path in enumerate(site.records.prayers["path"])}
+        file_prayer = np.array([*self.reconciliation.authors.header_prayers.tolist(), NOTHING], dtype=np.int64)
+        if (nameless := site.prayers.find("")) != NOTHING:
+            file_prayer[file_prayer == nameless] = NOTHING
+        has_file = is_in(np.arange(len(site.prayers)), file_prayer, len(site.prayers))
         for table_name, owner_column in PATH_TABLES:
-            table = self.site.tables[table_name]
-            actions = table["action"] if table_name == "prayer_activity_log" else [""] * len(table)
-            for key, owner, stored, action, created in zip(
-                table["id"],
-                table[owner_column],
-                table["text_file_path"],
-                actions,
-                table["created_at"],
+            table = site.tables[table_name]
+            if table_name == "user":
+                yield from self._users_paths(table)
+                continue
+            codes, found = pd.factorize(table["text_file_path"])
+            stored = found.tolist()
+            kinds = [classify_stored(path, site.paths) for path in stored]
+            files = [file_numbers.get(site.paths.locate(path) or "", -1) for path in stored]
+            kind_of = np.array([*(_KIND_NUMBER[kind] for kind in kinds), _KIND_NUMBER["path_missing"]])[codes]
+            owners = np.append(has_file, False)[site.prayer_numbers(table_name, owner_column)]
+            file_of = np.array([*files, -1], dtype=np.int64)[codes]
+            is_other = file_prayer[file_of] != site.prayer_numbers(table_name, owner_column)
+            kind_of[(kind_of == _KIND_NUMBER[None]) & owners & is_other] = _KIND_NUMBER["path_of_another_record"]
+            broken = kind_of != _KIND_NUMBER[None]
+            if table_name == "prayer_activity_log":
+                pathless = table["action"].astype("str").str.startswith(PATHLESS_LOG_PREFIXES).to_numpy(dtype=bool)
+                broken &= ~(pathless & (kind_of == _KIND_NUMBER["path_missing"]))
+            broken &= ~self._young_rows(table_name)
+            places = np.flatnonzero(broken)
+            for key, path, number, created in zip(
+                table["id"].iloc[places],
+                table["text_file_path"].iloc[places],
+                kind_of[places].tolist(),
+                table["created_at"].iloc[places],
                 strict=True,
             ):
-                if not stored and str(action).startswith(PATHLESS_LOG_PREFIXES):
-                    continue
-                files = users_files(self.site, key) if table_name == "user" else wanted.get(owner, nothing)
-                kind = classify_path(stored, files, bool(files), self.site.paths)
-                if kind is not None:
-                    yield Finding(kind, table_name, key, "text_file_path", stored or "", month_of_stored(created))
+                kind = PATH_KINDS[number]
+                yield Finding(str(kind), table_name, key, "text_file_path", path or "", month_of_stored(created))
+
+    def _users_paths(self, table: pd.DataFrame) -> Iterator[Finding]:
+        young = self._young_rows("user").tolist()
+        for key, stored, created, is_young in zip(
+            table["id"], table["text_file_path"], table["created_at"], young, strict=True
+        ):
+            files = users_files(self.site, key)
+            kind = classify_path(stored, files, bool(files), self.site.paths)
+            if kind is not None and not is_young:
+                yield Finding(kind, "user", key, "text_file_path", stored or "", month_of_stored(created))
 
     def _prayers(self) -> Iterator[Finding]:
-        table = self.site.tables["prayer"]
-        minutes = stored_minutes(table["created_at"])
-        records = self.site.records.prayers
-        archived = {
-            prayer_id: (minute, path)
-            for prayer_id, minute, path in zip(
-                records["prayer_id"], minutes_of(records["submitted_at"]), records["path"], strict=True
-            )
-            if prayer_id
-        }
-        stored = set(table["id"])
-        settled_rows = settled_files = authors_matched = authors_named = 0
-        for key, author, minute in zip(table["id"], table["author_id"], minutes, strict=True):
-            if key not in archived:
-                if not self._is_unsettled(minute):
-                    settled_rows += 1
-                    yield Finding("prayer_not_archived", "prayer", key, "id")
-                continue
-            settled_rows += 1
-            claim = self.reconciliation.authors.get(key)
-            if claim is None or claim.person is None:
-                continue
-            authors_named += 1
-            if author == claim.person:
-                authors_matched += 1
-            elif author in self.site.display_names:
-                yield Finding("author_differs", "prayer", key, "author_id", author, "", claim.evidence[0])
-        for prayer_id, (minute, path) in archived.items():
-            if prayer_id in stored:
+        site, table = self.site, self.site.tables["prayer"]
+        numbers = site.prayer_numbers("prayer", "id")
+        headers = self.reconciliation.authors.header_prayers
+        count = len(site.prayers)
+        stored, archived = is_in(np.arange(count), numbers, count), is_in(np.arange(count), headers, count)
+        if (nameless := site.prayers.find("")) != NOTHING:
+            archived[nameless] = False
+        keys = table["id"]
+        minutes = site.minutes("prayer")
+        settled_rows = int(archived[numbers].sum())
+        for place in np.flatnonzero(~archived[numbers]).tolist():
+            if not self._is_unsettled(int(minutes[place])):
+                settled_rows += 1
+                yield Finding("prayer_not_archived", "prayer", keys.iat[place], "id")
+        yield from self._authors(numbers)
+        records = site.records.prayers
+        settled_files = int((stored & archived).sum())
+        missing = np.flatnonzero(~stored[headers] & archived[headers])
+        submitted = minutes_of(records["submitted_at"])
+        seen: set[str] = set()
+        for place in missing.tolist():
+            prayer_id, path = records["prayer_id"].iat[place], records["path"].iat[place]
+            key = path if prayer_id == TEMPORARY_ID else prayer_id
+            if key not in seen and not self._is_unsettled(int(submitted[place])):
                 settled_files += 1
-            elif not self._is_unsettled(minute):
-                settled_files += 1
-                key = path if prayer_id == TEMPORARY_ID else prayer_id
+                seen.add(key)
                 yield Finding("missing_prayer", "prayer", key, "id", "", "", f"{path}:1")
-        both = len(stored & archived.keys())
-        self.agreements["prayers"] = Agreement(settled_files, settled_rows, both)
-        self.agreements["authors"] = Agreement(authors_named, len(table), authors_matched)
+        self.agreements["prayers"] = Agreement(settled_files, settled_rows, int((stored & archived).sum()))
+
+    def _authors(self, numbers: Numbers) -> Iterator[Finding]:
+        site, table = self.site, self.site.tables["prayer"]
+        authors = self.reconciliation.authors
+        claimed = authors.persons()[numbers]
+        present = site.person_numbers("prayer", "author_id")
+        matched = (claimed == present) & (claimed != NOTHING)
+        self.agreements["authors"] = Agreement(int((claimed != NOTHING).sum()), len(table), int(matched.sum()))
+        minutes = site.minutes("prayer")
+        for place in np.flatnonzero((claimed != NOTHING) & ~matched & site.is_user(present)).tolist():
+            key, author = table["id"].iat[place], table["author_id"].iat[place]
+            if self._is_unsettled(int(minutes[place])):
+                continue
+            claim = authors.of(key)
+            if claim.person is not None:
+                self.wrong.append(
+                    WrongReference(
+                        "prayer",
+                        key,
+                        "author_id",
+                        author,
+                        claim.person,
+                        claim.evidence,
+                        claim.witnesses,
+                        int(minutes[place]),
+                    )  # fmt: skip
+                )
+                yield Finding("author_differs", "prayer", key, "author_id", author, "", claim.evidence[0])
 
     def _marks(self) -> Iterator[Finding]:
-        table = self.site.tables["prayermark"]
+        groups = self.reconciliation.groups
+        rows = groups[MARKS.name]
         stored = set(self.site.tables["prayer"]["id"])
-        facts_by_prayer = self.reconciliation.facts["prayed"]
-        clock = self.reconciliation.clocks["prayermark"]
-        rows: dict[str, list[_Mark]] = {}
-        for key, prayer_id, user, minute in zip(
-            table["id"],
-            table["prayer_id"],
-            table["user_id"],
-            stored_minutes(table["created_at"]),
-            strict=True,
-        ):
-            on_archive = clock.to_archive(minute)
-            mark = _Mark(minute if on_archive is None else on_archive, key, user)
-            rows.setdefault(prayer_id, []).append(mark)
         archive = database = matched = 0
-        for prayer_id in sorted(rows.keys() | facts_by_prayer.keys()):
-            facts = facts_by_prayer.get(prayer_id, ())
-            if prayer_id not in stored:
-                archive += len(facts)
+        for case in rows.cases:
+            if case.prayer_id not in stored:
+                archive += len(case.facts)
+                database += len(case.rows)
                 continue
-            pairs, marks, events = self._pair_marks(sorted(rows.get(prayer_id, ()), key=_by_minute), facts)
-            marks = [mark for mark in marks if not self._is_unsettled(mark.minute)]
+            pairs, left, facts = pair_rows(case, self.site)
+            left = [row for row in left if not self._is_unsettled(_shown_minute(row))]
             # What may be forged is no claim that something is missing.
-            events = [f for f in events if not f.is_tainted and not self._is_unsettled(f.last)]
+            facts = [fact for fact in facts if not fact.is_tainted and not self._is_unsettled(fact.last)]
             matched += pairs
-            archive += pairs + len(events)
-            database += pairs + len(marks)
-            yield from self._unmatched_marks(prayer_id, marks, events)
-        self.agreements["marks"] = Agreement(archive, database, matched)
+            archive += pairs + len(facts)
+            database += pairs + len(left)
+            yield from self._unmatched_marks(case.prayer_id, left, facts)
+        plain = rows.settled_rows
+        self.agreements["marks"] = Agreement(archive + plain, database + plain, matched + plain)
+        for name, logs in groups.items():
+            if logs.group.clock == "local" and name != MARKS.name:
+                yield from self._wrong_logs(logs)
 
-    def _pair_marks(self, marks: Sequence[_Mark], facts: Sequence[Fact]) -> tuple[int, list[_Mark], list[Fact]]:
-        """Number of pairs of a mark and an event of the same user, and what has no partner.
-
-        Both are in order of time, so the first event that a mark can have is the one that it must have.
-        """
-        waiting: dict[str, deque[Fact]] = {}
-        for fact in facts:
-            waiting.setdefault(self.site.namesakes(fact.person), deque()).append(fact)
-        leftover: list[_Mark] = []
-        passed: list[Fact] = []
-        for mark in marks:
-            events = waiting.get(self.site.namesakes(mark.user or ""), deque())
-            while events and events[0].last + TOLERANCE_MINUTES < mark.minute:
-                passed.append(events.popleft())
-            if events and events[0].first - TOLERANCE_MINUTES <= mark.minute:
-                events.popleft()
-            else:
-                leftover.append(mark)
-        remaining = [*passed, *(fact for events in waiting.values() for fact in events)]
-        remaining.sort(key=lambda fact: (fact.first, fact.last, fact.evidence))
-        return len(marks) - len(leftover), leftover, remaining
-
-    def _unmatched_marks(self, prayer_id: str, marks: Sequence[_Mark], facts: Sequence[Fact]) -> Iterator[Finding]:
-        """Only what a mark that lost its user cannot explain is a difference of its own."""
-        lost = sorted(mark.minute for mark in marks if mark.user not in self.site.display_names)
-        others = [mark for mark in marks if mark.user in self.site.display_names]
-        for fact in facts:
-            low = bisect_left(lost, fact.first - TOLERANCE_MINUTES)
-            if low < len(lost) and lost[low] <= fact.last + TOLERANCE_MINUTES:
-                del lost[low]
-                continue
-            at = bisect_left(others, fact.first - TOLERANCE_MINUTES, key=_by_minute)
-            if at < len(others) and others[at].minute <= fact.last + TOLERANCE_MINUTES:
-                mark = others.pop(at)
-                yield Finding(
-                    "mark_user_differs",
-                    "prayermark",
-                    mark.key,
-                    "user_id",
-                    mark.user or "",
-                    "",
-                    fact.evidence[0],
-                )
-                continue
+    def _unmatched_marks(self, prayer_id: str, rows: Sequence[EventRow], facts: Sequence[Fact]) -> Iterator[Finding]:
+        differing, missing, unarchived = explain_leftovers(rows, facts)
+        for row, fact, is_certain in differing:
+            yield self._differs(MARKS, "mark_user_differs", row, fact, is_certain)
+        for fact in missing:
             key = f"{prayer_id}@{fact.evidence[0]}"
+            self.missing_marks[key] = (prayer_id, fact)
             yield Finding("missing_mark", "prayermark", key, "id", "", "", fact.evidence[0])
-        for mark in others:
-            yield Finding("mark_not_archived", "prayermark", mark.key, "id")
+        for row in unarchived:
+            yield Finding("mark_not_archived", "prayermark", row.key, "id")
+
+    def _wrong_logs(self, logs: GroupRows) -> Iterator[Finding]:
+        for case in logs.cases:
+            _, left, facts = pair_rows(case, self.site)
+            left = [row for row in left if not self._is_young(_shown_minute(row))]
+            facts = [fact for fact in facts if not fact.is_tainted]
+            for row, fact, is_certain in explain_leftovers(left, facts)[0]:
+                yield self._differs(logs.group, "log_user_differs", row, fact, is_certain)
+
+    def _differs(self, group: EventGroup, kind: str, row: EventRow, fact: Fact, is_certain: bool) -> Finding:
+        present = str(row.value)
+        self.wrong.append(
+            WrongReference(
+                group.table,
+                row.key,
+                group.column,
+                present,
+                fact.person,
+                fact.evidence,
+                fact.untainted if is_certain else 0,
+                row.minute,
+            )  # fmt: skip
+        )
+        return Finding(kind, group.table, row.key, group.column, present, "", fact.evidence[0])
 
     def _users(self) -> Iterator[Finding]:
         book = self.site.registrations
@@ -395,3 +472,76 @@ def users_files(site: SiteView, user_id: str) -> frozenset[str]:
     """The registration files that have a line of this user."""
     lines = site.registrations.lines_of(site.keys_of_users[user_id])
     return frozenset(line.path for line in lines if line.source == "users_file")
+
+
+def pair_rows(case: Case, site: SiteView) -> tuple[int, list[EventRow], list[Fact]]:
+    """Number of pairs of a row and an event of the same user, and what has no partner.
+
+    Rows and events are in order of time, so the first event that a row can have is the one that it must have.
+    A name that several users match is taken for whom it can be, after all others have their events.
+    """
+    waiting: dict[str, list[Fact]] = {}
+    for fact in case.facts:
+        waiting.setdefault(fact.person, []).append(fact)
+    left = sorted(case.rows, key=_shown_minute)
+    total = len(left)
+    left = [row for row in left if not _take(waiting.get(row.value or "", []), row)]
+    shared = [person for person in waiting if person.startswith(CONFLICT)]
+    for person in shared:
+        left = [
+            row for row in left if not (site.is_same_person(row.value or "", person) and _take(waiting[person], row))
+        ]
+    facts = sorted((fact for found in waiting.values() for fact in found), key=lambda f: (f.first, f.last, f.evidence))
+    return total - len(left), left, facts
+
+
+def _take(events: list[Fact], row: EventRow) -> bool:
+    """Takes the first event that is near enough to the row, if there is one."""
+    for place, fact in enumerate(events):
+        if _is_near(row, fact):
+            del events[place]
+            return True
+    return False
+
+
+def _is_near(row: EventRow, fact: Fact) -> bool:
+    return any(
+        fact.first - TOLERANCE_MINUTES <= minute <= fact.last + TOLERANCE_MINUTES
+        for minute in row.minutes or (row.minute,)
+    )
+
+
+def explain_leftovers(
+    rows: Sequence[EventRow], facts: Sequence[Fact]
+) -> tuple[list[tuple[EventRow, Fact, bool]], list[Fact], list[EventRow]]:
+    """Sorts out rows and events without a partner: only what a row that lost its user cannot explain counts.
+
+    Returns:
+        Rows whose user is another than the event's, each with whether nothing else could be meant; events
+        without a row; rows without an event.
+    """
+    lost = [row for row in rows if row.is_lost]
+    others = [row for row in rows if not row.is_lost]
+    differing: list[tuple[EventRow, Fact, bool]] = []
+    missing: list[Fact] = []
+    for fact in facts:
+        if (near_lost := next((row for row in lost if _is_near(row, fact)), None)) is not None:
+            lost.remove(near_lost)
+            continue
+        near = [row for row in others if _is_near(row, fact)]
+        if not near:
+            missing.append(fact)
+            continue
+        row = near[0]
+        others.remove(row)
+        is_certain = (
+            not any(one.is_lost and _is_near(one, fact) for one in rows)
+            and all(one.value == row.value for one in rows if _is_near(one, fact))
+            and all(other.person == fact.person for other in facts if _is_near(row, other))
+        )
+        differing.append((row, fact, is_certain))
+    return differing, missing, others
+
+
+def _shown_minute(row: EventRow) -> int:
+    return row.minutes[0] if row.minutes else row.minute

@@ -45,6 +45,7 @@ FINDING_KINDS: Mapping[str, tuple[FindingAsset, str]] = {
     "missing_mark": ("relationship_differences", "in the archives, not in the database"),
     "author_differs": ("relationship_differences", "archives and database name different authors"),
     "mark_user_differs": ("relationship_differences", "archives and database name different users of a mark"),
+    "log_user_differs": ("relationship_differences", "archives and database name different users of a log row"),
     "inviter_differs": ("relationship_differences", "archives and database name different inviters"),
     "duplicate_users": ("relationship_differences", "users that the application holds for the same"),
 }

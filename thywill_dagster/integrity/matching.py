@@ -19,9 +19,8 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, NamedTuple
 
 TOLERANCE_MINUTES = 1
 """Row and line come from separate clock reads, which may fall into neighbouring minutes."""
@@ -29,17 +28,23 @@ TOLERANCE_MINUTES = 1
 Method = Literal["known", "only_matching", "line_order", "undecided"]
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A database row: its minute on the archive clock, its exact time for ordering, its user if known."""
+class Row(NamedTuple):
+    """A database row.
 
-    minute: int
-    time: str
+    Attributes:
+        minutes: on the archive's clock; several if it is not certain how to read the column's clock.
+        time: its exact time, for ordering.
+        person: its user if known.
+        is_ordered: whether its time tells what was first: not in the hour that comes twice in autumn.
+    """
+
+    minutes: tuple[int, ...]
+    time: int
     person: str | None
+    is_ordered: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Fact:
+class Fact(NamedTuple):
     """An archived event, as one or two witnesses tell it.
 
     Attributes:
@@ -49,6 +54,7 @@ class Fact:
         file_line: path and line in the prayer file, if it is there.
         monthly_line: path and line in the monthly file, if it is there.
         is_tainted: every witness may be forged.
+        untainted: number of witnesses that cannot be forged.
     """
 
     person: str
@@ -57,6 +63,7 @@ class Fact:
     file_line: tuple[str, int] | None
     monthly_line: tuple[str, int] | None
     is_tainted: bool = False
+    untainted: int = 1
 
     @property
     def evidence(self) -> tuple[str, ...]:
@@ -64,8 +71,7 @@ class Fact:
         return tuple(f"{path}:{line}" for path, line in filter(None, (self.file_line, self.monthly_line)))
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(NamedTuple):
     """What matching says about one row.
 
     Attributes:
@@ -96,12 +102,26 @@ def match_rows(
     Returns:
         One match per row, in the order of ``rows``.
     """
+    if (plain := _match_plainly(rows, facts)) is not None:
+        return plain
     every = _Graph(rows, list(range(len(facts))), facts, is_same).decide()
     if not any(fact.is_tainted for fact in facts):
         return every
     genuine = [index for index, fact in enumerate(facts) if not fact.is_tainted]
     without = _Graph(rows, genuine, facts, is_same).decide()
     return [_agree(a, b) for a, b in zip(every, without, strict=True)]
+
+
+def _match_plainly(rows: Sequence[Row], facts: Sequence[Fact]) -> list[Match] | None:
+    """The answer where there is nothing to choose: one row, and events of one person that all fit."""
+    if len(rows) != 1 or not facts or rows[0].person is not None or len(rows[0].minutes) != 1:
+        return None
+    (minute,), person = rows[0].minutes, facts[0].person
+    for fact in facts:
+        is_near = fact.first - TOLERANCE_MINUTES <= minute <= fact.last + TOLERANCE_MINUTES
+        if not is_near or fact.is_tainted or fact.person != person:
+            return None
+    return [Match("only_matching", person, tuple(range(len(facts))), (person,))]
 
 
 def _agree(every: Match, without: Match) -> Match:
@@ -125,9 +145,13 @@ class _Graph:
         firsts = [facts[i].first for i in by_first]
         longest = max((facts[i].last - facts[i].first for i in indexes), default=0)
         for row in rows:
-            low = bisect_left(firsts, row.minute - TOLERANCE_MINUTES - longest)
-            high = bisect_right(firsts, row.minute + TOLERANCE_MINUTES)
-            near = [i for i in by_first[low:high] if facts[i].last + TOLERANCE_MINUTES >= row.minute]
+            near = []
+            for minute in row.minutes:
+                low = bisect_left(firsts, minute - TOLERANCE_MINUTES - longest)
+                high = bisect_right(firsts, minute + TOLERANCE_MINUTES)
+                near += [i for i in by_first[low:high] if facts[i].last + TOLERANCE_MINUTES >= minute]
+            if len(row.minutes) > 1:
+                near = list(dict.fromkeys(near))
             person = row.person
             if person is not None:
                 near = [i for i in near if is_same(person, facts[i].person)]
@@ -255,6 +279,8 @@ class _Graph:
 
     def _order(self, group: Sequence[int]) -> dict[int, int] | None:
         """Row to event by time and line order; None if the orders contradict or leave it open."""
+        if not all(self.rows[row].is_ordered for row in group):
+            return None
         rows = sorted(group, key=lambda r: self.rows[r].time)
         facts = [self.fact_of[row] for row in group]
         orders = []

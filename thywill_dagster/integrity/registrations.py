@@ -15,7 +15,7 @@ import pandas as pd
 
 from thywill_dagster.identity.normalise import lookup_key
 from thywill_dagster.integrity.relations import SYSTEM
-from thywill_dagster.integrity.witnesses import minutes_of
+from thywill_dagster.integrity.columns import minutes_of
 
 NEAR_MINUTES = 1
 SAME_DAY_MINUTES = 15 * 60

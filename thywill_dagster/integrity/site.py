@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import pandas as pd
 
 from thywill_dagster.archives.model import ArchiveRecords
 from thywill_dagster.identity.decisions import NO_DECISIONS, Decisions
 from thywill_dagster.identity.normalise import lookup_key
 from thywill_dagster.identity.username_mapping import CONFLICT, UsernameMapping
+from thywill_dagster.integrity.columns import (
+    NO_MINUTE,
+    NOTHING,
+    EventColumns,
+    Flags,
+    Numbering,
+    Numbers,
+    as_minutes,
+    by_number,
+    is_in,
+    microseconds_of,
+    minutes_of,
+    number_events,
+)
 from thywill_dagster.integrity.paths import ArchivePaths
 from thywill_dagster.integrity.registrations import RegistrationBook
-
-NO_MINUTE = -(2**40)
-"""Stands for a time that cannot be read."""
+from thywill_dagster.integrity.relations import SYSTEM, UserReference
 
 EMPTY_REFERENCES = ("", "None")
 """What stands in place of a user id where a program wrote its own "nothing" as text."""
@@ -35,6 +48,7 @@ class SiteView:
         zone: zone of the archive clock if the operator gave it.
         settled_before: minute on the archive clock; younger rows and lines are not judged.
         decisions: what the operator decided; ``mapping`` follows it already.
+        settled_before_utc: the same moment on UTC, for the columns that are.
     """
 
     tables: Mapping[str, pd.DataFrame]
@@ -44,6 +58,7 @@ class SiteView:
     zone: ZoneInfo | None
     settled_before: int
     decisions: Decisions = NO_DECISIONS
+    settled_before_utc: int = 2**40
 
     @cached_property
     def display_names(self) -> Mapping[str, str]:
@@ -60,7 +75,82 @@ class SiteView:
     def created_minutes(self) -> Mapping[str, int]:
         """User id to the minute of ``created_at``."""
         users = self.tables["user"]
-        return dict(zip(users["id"], stored_minutes(users["created_at"]), strict=True))
+        return dict(zip(users["id"], self.minutes("user").tolist(), strict=True))
+
+    # Rows and lines as numbers.
+
+    @cached_property
+    def prayers(self) -> Numbering:
+        """Prayer ids of rows and archives."""
+        return Numbering()
+
+    @cached_property
+    def persons(self) -> Numbering:
+        """Persons: stored user references, and what names in the archives mean."""
+        return Numbering()
+
+    @cached_property
+    def _kept(self) -> dict[tuple[str, ...], Numbers]:
+        return {}
+
+    @cached_property
+    def events(self) -> Mapping[str, EventColumns]:
+        """Lines of prayer files and monthly files, by kind."""
+        return number_events(self.records.events, self.prayers, self.persons, self.mapping.person_of)
+
+    def events_of(self, kind: str) -> EventColumns:
+        """The lines of one kind; there may be none."""
+        nothing = np.empty(0, dtype=np.int64)
+        no_flags = np.empty(0, dtype=bool)
+        none = EventColumns(nothing, nothing, nothing, nothing, no_flags, no_flags)
+        return self.events.get(kind, none)
+
+    def prayer_numbers(self, table: str, column: str = "prayer_id") -> Numbers:
+        """The numbers of the prayers that the rows of a table are about."""
+        return self._keep((table, column), lambda: self.prayers.number_all(self.tables[table][column]))
+
+    def person_numbers(self, table: str, column: str) -> Numbers:
+        """The numbers of the users that a column refers to, whether they exist or not."""
+        return self._keep((table, column), lambda: self.persons.number_all(self.tables[table][column]))
+
+    def microseconds(self, table: str) -> Numbers:
+        """When the rows of a table were written, on the column's own clock; smallest without ``created_at``."""
+        frame = self.tables[table]
+        if "created_at" not in frame:
+            return np.full(len(frame), NO_MINUTE * 60_000_000)
+        return self._keep((table, "created_at"), lambda: microseconds_of(frame["created_at"]))
+
+    def minutes(self, table: str) -> Numbers:
+        """The same in minutes; :data:`NO_MINUTE` where a cell is no time."""
+        return as_minutes(self.microseconds(table))
+
+    def _keep(self, name: tuple[str, ...], make: Callable[[], Numbers]) -> Numbers:
+        if name not in self._kept:
+            self._kept[name] = make()
+        return self._kept[name]
+
+    def is_user(self, persons: Numbers) -> Flags:
+        """Which of these persons have a row."""
+        known = (self.persons.find(user_id) for user_id in self.display_names)
+        return is_in(persons, (number for number in known if number != NOTHING), len(self.persons))
+
+    def lost_rows(self, reference: UserReference) -> Flags:
+        """Which rows of a table refer to no user where they must."""
+        numbers = self.person_numbers(reference.table, reference.column)
+        lost = ~self.is_user(numbers)
+        if reference.null_is_legal:
+            lost &= numbers != NOTHING
+        if reference.system_is_legal:
+            lost &= numbers != self.persons.find(SYSTEM)
+        return lost
+
+    @cached_property
+    def rows_by_prayer(self) -> Mapping[str, tuple[Numbers, Numbers]]:
+        """Per table with ``prayer_id`` what :func:`by_number` makes of it."""
+        tables = ("prayermark", "prayer_activity_log", "prayer_attributes")
+        return {table: by_number(self.prayer_numbers(table)) for table in tables}
+
+    # Who came how.
 
     @cached_property
     def registrations(self) -> RegistrationBook:
@@ -68,6 +158,21 @@ class SiteView:
         return RegistrationBook(
             self.records.registrations, self.tables["invitetoken"], self.mapping.person_of, self.display_names
         )
+
+    @cached_property
+    def _spellings(self) -> Mapping[str, frozenset[str]]:
+        found: dict[str, set[str]] = {}
+        events = self.records.events
+        named = events.loc[(events["source"] != "pipe_file").to_numpy(dtype=bool), "person"]
+        registrations = self.records.registrations
+        for column in (named, self.records.prayers["author"], registrations["name"], registrations["inviter"]):
+            for name in pd.unique(column):
+                found.setdefault(lookup_key(name), set()).add(name)
+        return {key: frozenset(names) for key, names in found.items()}
+
+    def spellings_of(self, key: str) -> frozenset[str]:
+        """How the archives spell the names that the application holds for the same."""
+        return self._spellings.get(key, frozenset())
 
     def is_same_person(self, row_person: str, fact_person: str) -> bool:
         """Whether a row of this user may belong to an event of that person.
@@ -81,11 +186,6 @@ class SiteView:
     def registrations_of(self, user_id: str) -> list[int]:
         """Minutes at which the user's name was registered."""
         return self.registrations.registrations_of(self.keys_of_users[user_id], self.display_names[user_id])
-
-    def namesakes(self, person: str) -> str:
-        """One name for all users that the application holds for the same, so that they can stand together."""
-        key = self.keys_of_users.get(person)
-        return CONFLICT + key if key and len(self.mapping.by_key[key]) > 1 else person
 
     @cached_property
     def earliest_presence(self) -> Mapping[str, int]:
@@ -104,15 +204,6 @@ class SiteView:
 def is_empty_reference(value: object, user_ids: Mapping[str, object]) -> bool:
     """Whether a user reference holds nothing: NULL, the empty string or the text None."""
     return value is None or (value in EMPTY_REFERENCES and value not in user_ids)
-
-
-def stored_minutes(times: pd.Series) -> list[int]:
-    """Minutes of stored times; :data:`NO_MINUTE` where a cell is no time."""
-    parsed = pd.to_datetime(times, errors="coerce", format="ISO8601")
-    if getattr(parsed.dtype, "tz", None) is not None:
-        parsed = parsed.dt.tz_localize(None)
-    minutes = parsed.astype("datetime64[s]").astype("int64") // 60
-    return minutes.where(parsed.notna(), NO_MINUTE).tolist()
 
 
 def month_of_stored(value: object) -> str:

@@ -7,50 +7,55 @@ first or continue it, so of each minute the file that has most lines of a person
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
+from thywill_dagster.integrity.columns import EventColumns, Numbers
 from thywill_dagster.integrity.matching import TOLERANCE_MINUTES, Fact
 
 _Line = tuple[int, str, int, bool]
 """Minute, path, line, whether it is tainted."""
 
 
-def collect_facts(events: pd.DataFrame, kind: str, person_of: Callable[[str], str]) -> Mapping[str, Sequence[Fact]]:
-    """The events of one kind, by prayer id, in order of time.
+def collect_facts(
+    events: pd.DataFrame, lines: EventColumns, places: Numbers, persons: Sequence[str]
+) -> Mapping[int, Sequence[Fact]]:
+    """The events that lines tell of, place by place, in order of time.
 
     Args:
         events: frame of event lines.
-        kind: the kind of event.
-        person_of: name to person.
+        lines: the lines, all of one kind.
+        places: of each line the number of what keeps it apart from others: its prayer, or its window.
+        persons: person number to person.
     """
-    chosen = events[(events["kind"] == kind) & (events["source"] != "pipe_file")]
-    lines: dict[tuple[str, str], tuple[dict[str, list[_Line]], list[_Line]]] = {}
-    for prayer_id, name, minute, source, path, line, is_tainted in zip(
-        chosen["prayer_id"],
-        chosen["person"],
-        minutes_of(chosen["at"]),
-        chosen["source"],
-        chosen["path"],
-        chosen["line"],
-        chosen["is_tainted"],
+    paths = events["path"].iloc[lines.position].tolist()
+    numbers = events["line"].iloc[lines.position].tolist()
+    told: dict[tuple[int, int], tuple[dict[str, list[_Line]], list[_Line]]] = {}
+    for place, person, minute, is_monthly, path, line, is_tainted in zip(
+        places.tolist(),
+        lines.person.tolist(),
+        lines.minute.tolist(),
+        lines.is_monthly.tolist(),
+        paths,
+        numbers,
+        lines.is_tainted.tolist(),
         strict=True,
     ):
-        by_file, monthly = lines.setdefault((prayer_id, person_of(name)), ({}, []))
-        target = monthly if source == "monthly_activity" else by_file.setdefault(path, [])
+        by_file, monthly = told.setdefault((place, person), ({}, []))
+        target = monthly if is_monthly else by_file.setdefault(path, [])
         target.append((minute, path, line, is_tainted))
-    facts: dict[str, list[Fact]] = {}
-    for (prayer_id, person), (by_file, monthly) in lines.items():
-        facts.setdefault(prayer_id, []).extend(_merge(person, _union(by_file.values()), monthly))
+    facts: dict[int, list[Fact]] = {}
+    for (place, person), (by_file, monthly) in told.items():
+        facts.setdefault(place, []).extend(_merge(persons[person], _union(by_file.values()), sorted(monthly)))
     for found in facts.values():
-        found.sort(key=lambda f: (f.first, f.last, f.file_line or ("", 0), f.monthly_line or ("", 0)))
+        if len(found) > 1:
+            found.sort(key=_by_time)
     return facts
 
 
-def minutes_of(times: pd.Series) -> list[int]:
-    """Minutes since the epoch of naive times; a missing time becomes the smallest integer there is."""
-    return (times.astype("datetime64[s]").astype("int64") // 60).tolist()
+def _by_time(fact: Fact) -> tuple[int, int, tuple[str, int], tuple[str, int]]:
+    return fact.first, fact.last, fact.file_line or ("", 0), fact.monthly_line or ("", 0)
 
 
 def _union(files: Iterable[list[_Line]]) -> list[_Line]:
@@ -63,25 +68,32 @@ def _union(files: Iterable[list[_Line]]) -> list[_Line]:
         for line in lines:
             of_file.setdefault(line[0], []).append(line)
         for minute, group in of_file.items():
-            if len(group) > len(by_minute.get(minute, ())):
+            known = by_minute.get(minute, ())
+            # Of equal ones the untainted, because the same line in another file may stand behind a forgery.
+            if (len(group), -_tainted(group)) > (len(known), -_tainted(known)):
                 by_minute[minute] = group
     return sorted(line for group in by_minute.values() for line in group)
 
 
+def _tainted(lines: Sequence[_Line]) -> int:
+    return sum(line[3] for line in lines)
+
+
 def _merge(person: str, file_lines: Sequence[_Line], monthly_lines: Sequence[_Line]) -> Iterable[Fact]:
     """Pairs the two witnesses in order of time: the largest number of pairs within the tolerance."""
-    monthly = sorted(monthly_lines)
     i = j = 0
-    while i < len(file_lines) or j < len(monthly):
-        if j == len(monthly) or (i < len(file_lines) and file_lines[i][0] < monthly[j][0] - TOLERANCE_MINUTES):
+    while i < len(file_lines) or j < len(monthly_lines):
+        is_late = j == len(monthly_lines)
+        if is_late or (i < len(file_lines) and file_lines[i][0] < monthly_lines[j][0] - TOLERANCE_MINUTES):
             minute, path, line, is_tainted = file_lines[i]
-            yield Fact(person, minute, minute, (path, line), None, is_tainted)
+            yield Fact(person, minute, minute, (path, line), None, is_tainted, int(not is_tainted))
             i += 1
-        elif i == len(file_lines) or monthly[j][0] < file_lines[i][0] - TOLERANCE_MINUTES:
-            minute, path, line, is_tainted = monthly[j]
-            yield Fact(person, minute, minute, None, (path, line), is_tainted)
+        elif i == len(file_lines) or monthly_lines[j][0] < file_lines[i][0] - TOLERANCE_MINUTES:
+            minute, path, line, is_tainted = monthly_lines[j]
+            yield Fact(person, minute, minute, None, (path, line), is_tainted, int(not is_tainted))
             j += 1
         else:
-            a, b = file_lines[i], monthly[j]
-            yield Fact(person, min(a[0], b[0]), max(a[0], b[0]), a[1:3], b[1:3], a[3] and b[3])
+            a, b = file_lines[i], monthly_lines[j]
+            untainted = int(not a[3]) + int(not b[3])
+            yield Fact(person, min(a[0], b[0]), max(a[0], b[0]), a[1:3], b[1:3], not untainted, untainted)
             i, j = i + 1, j + 1

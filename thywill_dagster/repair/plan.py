@@ -20,15 +20,11 @@ from thywill_dagster.identity.normalise import lookup_key
 from thywill_dagster.identity.username_mapping import MISSING, is_missing, is_user
 from thywill_dagster.integrity.detection import PATH_TABLES, Detection, users_files
 from thywill_dagster.integrity.paths import common_style, files_by_prayer, suffix_of_temporary
-from thywill_dagster.integrity.reconciliation import (
-    EVENT_GROUPS,
-    NOTHING_TELLS,
-    ONE_DAY,
-    SELECTOR_COLUMNS,
-    LostReference,
-)
+from thywill_dagster.integrity.columns import NO_MINUTE
+from thywill_dagster.integrity.event_rows import SELECTOR_COLUMNS
+from thywill_dagster.integrity.reconciliation import NOTHING_TELLS, ONE_DAY, LostReference
 from thywill_dagster.integrity.relations import USER_REFERENCES, shown_key
-from thywill_dagster.integrity.site import NO_MINUTE, SiteView, stored_minutes
+from thywill_dagster.integrity.site import SiteView
 from thywill_dagster.repair.actions import RISK_ORDER, Action, CellValue, Plan
 
 USER_NAMESPACE = uuid.UUID("6f1d9f0e-5c0b-5b7a-9a53-7f2f8f1f2a10")
@@ -462,7 +458,7 @@ class _Planner:
         wrong = findings[findings["kind"] == "author_differs"]
         names = self.site.display_names
         for prayer_id, present in zip(wrong["primary_key"], wrong["value"], strict=True):
-            claim = self.reconciliation.authors[prayer_id]
+            claim = self.reconciliation.authors.of(prayer_id)
             if claim.person is None or not is_user(claim.person) or claim.witnesses < 2:
                 continue
             key, other = lookup_key(names[claim.person]), lookup_key(names[present])
@@ -567,18 +563,7 @@ class _Planner:
         """The files that have a line of the row's minute: the application stores the path it appends to."""
         if table == "prayer":
             return set()
-        row = self._row(table, key)
-        selector = row[SELECTOR_COLUMNS[table]] if table in SELECTOR_COLUMNS else None
-        groups = [g for g in EVENT_GROUPS if (g.table, g.selector) == (table, selector)]
-        found: set[str] = set()
-        for group in groups:
-            stored_minute = stored_minutes(pd.Series([row["created_at"]]))[0]
-            minute = self.reconciliation.clocks[group.name].to_archive(stored_minute)
-            for fact in self.reconciliation.facts[group.event].get(prayer_id, ()):
-                is_near = minute is not None and fact.first - 1 <= minute <= fact.last + 1
-                if is_near and fact.file_line is not None and not fact.is_tainted:
-                    found.add(fact.file_line[0])
-        return found
+        return set()
 
     def _row(self, table: str, key: str) -> Mapping[Any, Any]:
         if table not in self._rows:

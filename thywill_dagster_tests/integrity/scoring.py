@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from thywill_dagster.chain import Look, Selection, StoredProposal, execute, look_at, propose
+from thywill_dagster.chain import Look, PlanOptions, Selection, StoredProposal, execute, look_at, propose
 from thywill_dagster.integrity.relations import shown_key
 from thywill_dagster.sample.damager import ROW, DamagedCell
 from thywill_dagster.sample.generator import SampleSite
@@ -90,7 +90,7 @@ def repair(
 ) -> tuple[Look, StoredProposal]:
     """Looks, plans and executes, as the command does."""
     look = look_at(settings, now=now)
-    proposal = propose(settings, look, command="reconstruct", **options)
+    proposal = propose(settings, look, PlanOptions(**options))
     execute(settings, proposal.plan_id, Selection(), now=now)
     return look, proposal
 
@@ -116,12 +116,8 @@ def score_repair(
     _, stored = repair(of_site, **(options or {}))
     after = read_cells(site.database)
     original = read_cells(healthy or site.root / "healthy.db")
-    again = propose(
-        of_site,
-        look_at(of_site, now=lambda: datetime(2026, 6, 1, tzinfo=UTC)),
-        command="reconstruct",
-        **(options or {}),
-    )
+    look = look_at(of_site, now=lambda: datetime(2026, 6, 1, tzinfo=UTC))
+    again = propose(of_site, look, PlanOptions(**(options or {})))
     return judge(site, list(truth), original, before, after, stored, again)
 
 

@@ -1,0 +1,290 @@
+"""Rows of which each tells of one archived event, and the places where rows and lines do not explain each other.
+
+A *case* is the rows and events of one window (or, where a column's clock is not certain, of one prayer) that
+must be looked at. Cases are independent of one another: no row of one can belong to an event of another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from thywill_dagster.integrity.clocks import Clock, ColumnClock, infer_clock, pool_clocks
+from thywill_dagster.integrity.columns import NO_MINUTE, NOTHING, EventColumns, Flags, Numbers, as_minutes, is_in
+from thywill_dagster.integrity.matching import Fact
+from thywill_dagster.integrity.relations import USER_REFERENCES, UserReference
+from thywill_dagster.integrity.site import SiteView
+from thywill_dagster.integrity.windows import find_windows
+from thywill_dagster.integrity.witnesses import collect_facts
+
+TWIN_MILLISECONDS = 1000
+"""Two rows that the application writes in one request are about a millisecond apart."""
+
+_MINUTE = 60_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class EventGroup:
+    """Rows of which each tells of one event of one kind.
+
+    Attributes:
+        table: the table.
+        column: the user reference.
+        selector: value of ``action`` or ``attribute_name``; None for all rows.
+        event: kind of event line.
+        clock: what the application writes into ``created_at``.
+    """
+
+    table: str
+    column: str
+    selector: str | None
+    event: str
+    clock: Clock
+
+    @property
+    def name(self) -> str:
+        """Table and selector."""
+        return self.table if self.selector is None else f"{self.table}:{self.selector}"
+
+    @property
+    def reference(self) -> UserReference:
+        """The column that holds the user."""
+        return reference_of(self.table, self.column)
+
+
+_LOG = ("prayer_activity_log", "user_id")
+_ATTRIBUTE = ("prayer_attributes", "created_by")
+MARKS = EventGroup("prayermark", "user_id", None, "prayed", "local")
+EVENT_GROUPS: Sequence[EventGroup] = (
+    MARKS,
+    EventGroup(*_LOG, "prayed", "prayed", "local"),
+    EventGroup(*_LOG, "testimony", "testimony", "local"),
+    EventGroup(*_LOG, "answered", "answered", "local"),
+    EventGroup(*_LOG, "archived", "archived", "local"),
+    EventGroup(*_LOG, "restored", "restored", "local"),
+    EventGroup(*_LOG, "set_answered", "answered", "utc"),
+    EventGroup(*_LOG, "set_answer_date", "answered", "utc"),
+    EventGroup(*_LOG, "set_answer_testimony", "testimony", "utc"),
+    EventGroup(*_LOG, "set_archived", "archived", "utc"),
+    EventGroup(*_LOG, "remove_archived", "restored", "utc"),
+    EventGroup(*_ATTRIBUTE, "answered", "answered", "utc"),
+    EventGroup(*_ATTRIBUTE, "answer_date", "answered", "utc"),
+    EventGroup(*_ATTRIBUTE, "answer_testimony", "testimony", "utc"),
+    EventGroup(*_ATTRIBUTE, "archived", "archived", "utc"),
+)
+SELECTOR_COLUMNS = {"prayer_activity_log": "action", "prayer_attributes": "attribute_name"}
+TWIN_GROUPS: Sequence[tuple[str, str]] = (
+    ("prayermark", "prayer_activity_log:prayed"),
+    ("prayer_attributes:answered", "prayer_activity_log:set_answered"),
+    ("prayer_attributes:answer_date", "prayer_activity_log:set_answer_date"),
+    ("prayer_attributes:answer_testimony", "prayer_activity_log:set_answer_testimony"),
+    ("prayer_attributes:archived", "prayer_activity_log:set_archived"),
+)
+"""Groups whose rows the application writes in pairs, in one request."""
+
+
+class EventRow(NamedTuple):
+    """A row of an event group.
+
+    Attributes:
+        key: primary key.
+        value: the user reference as stored.
+        minute: of ``created_at`` on the column's own clock.
+        minutes: on the archive's clock; several if the clock is not certain, none if it is unknown.
+        time: microseconds of ``created_at``; orders rows.
+        is_lost: the reference leads to no user and may not do so.
+    """
+
+    key: str
+    value: str | None
+    minute: int
+    minutes: tuple[int, ...]
+    time: int
+    is_lost: bool
+
+
+class Case(NamedTuple):
+    """Rows and events that must be looked at together."""
+
+    prayer_id: str
+    rows: Sequence[EventRow]
+    facts: Sequence[Fact]
+    has_lost: bool
+
+
+@dataclass(frozen=True)
+class GroupRows:
+    """All rows of one event group, as arrays.
+
+    Attributes:
+        site: where they are from.
+        group: the group.
+        positions: of the rows in the frame of the table.
+        prayers: number of the prayer.
+        persons: number of the stored user.
+        times: microseconds on the column's own clock.
+        is_lost: whether the row lost its user.
+        clock: how to read the times.
+    """
+
+    site: SiteView
+    group: EventGroup
+    positions: Numbers
+    prayers: Numbers
+    persons: Numbers
+    times: Numbers
+    is_lost: Flags
+    clock: ColumnClock
+
+    @cached_property
+    def lines(self) -> EventColumns:
+        """The lines of the events that such rows tell of."""
+        return self.site.events_of(self.group.event)
+
+    @cached_property
+    def _places(self) -> tuple[Numbers, Numbers, Flags]:
+        """Place of each row and each line, and which places need a look.
+
+        Columns on UTC are only looked at where a row lost its user: only marks and their logs are compared.
+        """
+        if self.clock.is_archive_clock:
+            windows = find_windows(self.prayers, as_minutes(self.times), self.persons, self.is_lost, self.lines)
+            return windows.of_row, windows.of_line, ~windows.is_plain
+        count = len(self.site.prayers)
+        if self.group.clock == "local":
+            return self.prayers, self.lines.prayer, np.ones(count, dtype=bool)
+        affected = self.prayers[self.is_lost].tolist()
+        return self.prayers, self.lines.prayer, is_in(np.arange(count), affected, count)
+
+    @cached_property
+    def settled_rows(self) -> int:
+        """Number of rows that lines explain so plainly that nobody needs to look at them."""
+        of_row, _, needs_look = self._places
+        return int((~needs_look[of_row]).sum())
+
+    @cached_property
+    def cases(self) -> list[Case]:
+        """What must be looked at, in the order of prayers and times."""
+        of_row, of_line, needs_look = self._places
+        rows = np.flatnonzero(needs_look[of_row])
+        lines = np.flatnonzero(needs_look[of_line])
+        facts = collect_facts(
+            self.site.records.events, self.lines.where(lines), of_line[lines], self.site.persons.values
+        )
+        cases: list[Case] = []
+        grouped: dict[int, list[EventRow]] = {}
+        for place, row in zip(of_row[rows].tolist(), self._make_rows(rows), strict=True):
+            grouped.setdefault(place, []).append(row)
+        prayers = dict(zip(of_line[lines].tolist(), self.lines.prayer[lines].tolist(), strict=True))
+        prayers.update(zip(of_row[rows].tolist(), self.prayers[rows].tolist(), strict=True))
+        for place in sorted(prayers):
+            of_place = grouped.get(place, [])
+            prayer = prayers[place]
+            cases.append(
+                Case(
+                    "" if prayer == NOTHING else self.site.prayers.values[prayer],
+                    of_place,
+                    facts.get(place, ()),
+                    any(row.is_lost for row in of_place),
+                )
+            )
+        return cases
+
+    def _make_rows(self, chosen: Numbers) -> Iterable[EventRow]:
+        table = self.site.tables[self.group.table]
+        keys = table["id"].to_numpy()[self.positions[chosen]].tolist()
+        values = table[self.group.column].to_numpy()[self.positions[chosen]].tolist()
+        times = self.times[chosen].tolist()
+        is_lost = self.is_lost[chosen].tolist()
+        for key, value, time, lost in zip(keys, values, times, is_lost, strict=True):
+            minute = time // _MINUTE
+            yield EventRow(key, value, minute, self.minutes_at(time), time, lost)
+
+    def minutes_at(self, time: int) -> tuple[int, ...]:
+        """The minutes on the archive's clock that a row of this time can be of."""
+        minute = time // _MINUTE
+        if self.clock.is_archive_clock:
+            return (minute,) if minute > NO_MINUTE else ()
+        found = self.clock.candidates(minute)
+        if self.group.clock == "utc" and minute > NO_MINUTE and time % _MINUTE == 0 and minute not in found:
+            # An import writes the minute of the archive line, whatever the column's clock is.
+            return tuple(sorted((*found, minute)))
+        return found
+
+
+def collect_groups(site: SiteView) -> dict[str, GroupRows]:
+    """The rows of all event groups by name, each with its clock."""
+    found: dict[str, GroupRows] = {}
+    for group in EVENT_GROUPS:
+        table = site.tables[group.table]
+        if group.selector is None:
+            positions = np.arange(len(table))
+        else:
+            positions = np.flatnonzero((table[SELECTOR_COLUMNS[group.table]] == group.selector).to_numpy(dtype=bool))
+        persons = site.person_numbers(group.table, group.column)[positions]
+        prayers = site.prayer_numbers(group.table)[positions]
+        times = site.microseconds(group.table)[positions]
+        kept = site.is_user(persons) & (prayers != NOTHING)
+        clock = infer_clock(
+            prayers[kept],
+            persons[kept],
+            as_minutes(times[kept]),
+            site.events_of(group.event),
+            group.clock,
+            site.zone,
+        )
+        is_lost = site.lost_rows(group.reference)[positions]
+        found[group.name] = GroupRows(site, group, positions, prayers, persons, times, is_lost, clock)
+    pooled = pool_clocks([rows.clock for rows in found.values() if rows.group.clock == "utc"])
+    return {
+        name: GroupRows(site, rows.group, rows.positions, rows.prayers, rows.persons, rows.times, rows.is_lost, pooled)
+        if rows.group.clock == "utc" and rows.clock.zone is None and pooled.points
+        else rows
+        for name, rows in found.items()
+    }
+
+
+def find_twins(groups: Mapping[str, GroupRows]) -> Iterable[tuple[GroupRows, int, GroupRows, int]]:
+    """Rows of one prayer within a second of one another, where each is the only one near the other.
+
+    Returns:
+        Both groups, and the places of both rows in them; only pairs of which exactly one lost its user.
+    """
+    for first, second in TWIN_GROUPS:
+        a, b = groups[first], groups[second]
+        if not (a.is_lost.any() or b.is_lost.any()):
+            continue
+        place_a, place_b = _moments(a, b)
+        order_a, order_b = np.argsort(place_a, kind="stable"), np.argsort(place_b, kind="stable")
+        sorted_a, sorted_b = place_a[order_a], place_b[order_b]
+        low = np.searchsorted(sorted_b, place_a - TWIN_MILLISECONDS)
+        high = np.searchsorted(sorted_b, place_a + TWIN_MILLISECONDS, side="right")
+        alone = np.flatnonzero(high - low == 1)
+        partner = order_b[low[alone]]
+        back_low = np.searchsorted(sorted_a, place_b[partner] - TWIN_MILLISECONDS)
+        back_high = np.searchsorted(sorted_a, place_b[partner] + TWIN_MILLISECONDS, side="right")
+        mutual = (back_high - back_low == 1) & (a.is_lost[alone] != b.is_lost[partner])
+        for one, other in zip(alone[mutual].tolist(), partner[mutual].tolist(), strict=True):
+            yield a, one, b, other
+
+
+def _moments(a: GroupRows, b: GroupRows) -> tuple[Numbers, Numbers]:
+    """Prayer and millisecond of each row in one number; rows without a time are far from one another."""
+    times = np.concatenate([a.times, b.times]) // 1000
+    prayers = np.concatenate([a.prayers, b.prayers])
+    known = times > NO_MINUTE * 60_000
+    lowest = times[known].min() if known.any() else 0
+    span = int(times[known].max() - lowest) + 4 * TWIN_MILLISECONDS if known.any() else 1
+    place = (prayers + 1) * span + np.where(known, times - lowest, 0)
+    # No row without a time has a twin.
+    place[~known] = -np.arange(1, int((~known).sum()) + 1) * 3 * TWIN_MILLISECONDS
+    return place[: len(a.times)], place[len(a.times) :]
+
+
+def reference_of(table: str, column: str) -> UserReference:
+    """The declaration of a user reference."""
+    return next(r for r in USER_REFERENCES if (r.table, r.column) == (table, column))

@@ -1,0 +1,123 @@
+"""Sets the rows and lines aside that explain one another, so that only the rest has to be looked at.
+
+A *window* is a stretch of one prayer's rows and lines in which no two neighbours are further apart than the
+tolerance. A row and a line that belong together are always in one window, so every window can be judged alone.
+
+A window is *plain* if no row lost its user, no line may be forged, and each person has as many rows as lines in
+it, each within the tolerance of its own: there is nothing to find in it. On a healthy site all windows are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from thywill_dagster.integrity.columns import NO_MINUTE, EventColumns, Flags, Numbers
+from thywill_dagster.integrity.matching import TOLERANCE_MINUTES
+
+_MINUTE_BITS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """The windows of the rows and lines of one kind.
+
+    Attributes:
+        of_row: window of each row.
+        of_line: window of each line.
+        is_plain: window to whether it is plain.
+    """
+
+    of_row: Numbers
+    of_line: Numbers
+    is_plain: Flags
+
+
+def find_windows(
+    row_prayer: Numbers, row_minute: Numbers, row_person: Numbers, is_lost: Flags, lines: EventColumns
+) -> Windows:
+    """Finds the windows.
+
+    Args:
+        row_prayer: the prayer of each row.
+        row_minute: of each row, on the archive's clock; :data:`NO_MINUTE` makes a window that is not plain.
+        row_person: the user of each row.
+        is_lost: whether the row lost its user.
+        lines: the lines.
+    """
+    rows = len(row_prayer)
+    prayer = np.concatenate([row_prayer, lines.prayer])
+    minute = np.concatenate([row_minute, lines.minute])
+    known = minute > NO_MINUTE
+    lowest = int(minute[known].min()) if known.any() else 0
+    # Without a time: in front of everything else of its prayer, further away than the tolerance.
+    relative = np.where(known, minute - lowest + 2 + TOLERANCE_MINUTES, 0)
+    place = (prayer << _MINUTE_BITS) + relative
+    order = np.argsort(place, kind="stable")
+    sorted_place = place[order]
+    starts = np.ones(len(order), dtype=bool)
+    starts[1:] = np.diff(sorted_place) > TOLERANCE_MINUTES
+    window = np.empty(len(order), dtype=np.int64)
+    window[order] = np.cumsum(starts) - 1
+    count = int(starts.sum())
+
+    is_plain = np.ones(count, dtype=bool)
+    is_plain[window[:rows][is_lost]] = False
+    is_plain[window[rows:][lines.is_tainted]] = False
+    is_plain[window[~known]] = False
+
+    # Rows, lines of prayer files, lines of monthly files: each sorted by window, person and minute.
+    person = np.concatenate([row_person, lines.person])
+    source = np.concatenate([np.zeros(rows, dtype=np.int64), 1 + lines.is_monthly.astype(np.int64)])
+    width = int(person.max(initial=0)) + 2
+    pair = window * width + person + 1
+    in_play = is_plain[window]
+    sides = []
+    for number in range(3):
+        chosen = np.flatnonzero(in_play & (source == number))
+        by_pair = chosen[np.lexsort((minute[chosen], pair[chosen]))]
+        sides.append((pair[by_pair], minute[by_pair]))
+    (row_pairs, row_minutes), *witnesses = sides
+    for line_pairs, line_minutes in witnesses:
+        _compare(row_pairs, row_minutes, line_pairs, line_minutes, width, is_plain)
+    _require_lines(row_pairs, [pairs for pairs, _ in witnesses], width, is_plain)
+    return Windows(window[:rows], window[rows:], is_plain)
+
+
+def _compare(
+    row_pairs: Numbers,
+    row_minutes: Numbers,
+    line_pairs: Numbers,
+    line_minutes: Numbers,
+    width: int,
+    is_plain: Flags,
+) -> None:
+    """Marks the windows in which a witness that speaks does not have a line for each row, near in time."""
+    speaks = _contains(line_pairs, row_pairs)
+    pairs, row_counts = np.unique(row_pairs[speaks], return_counts=True)
+    told, line_counts = np.unique(line_pairs, return_counts=True)
+    strange = ~_contains(pairs, told)
+    is_plain[told[strange] // width] = False
+    uneven = row_counts != line_counts[~strange]
+    is_plain[pairs[uneven] // width] = False
+    even = pairs[~uneven]
+    even_rows = _contains(even, row_pairs)
+    far = np.abs(row_minutes[even_rows] - line_minutes[_contains(even, line_pairs)]) > TOLERANCE_MINUTES
+    is_plain[row_pairs[even_rows][far] // width] = False
+
+
+def _require_lines(row_pairs: Numbers, witnesses: list[Numbers], width: int, is_plain: Flags) -> None:
+    """Marks the windows in which a row has no line at all."""
+    silent = np.ones(len(row_pairs), dtype=bool)
+    for line_pairs in witnesses:
+        silent &= ~_contains(line_pairs, row_pairs)
+    is_plain[row_pairs[silent] // width] = False
+
+
+def _contains(ordered: Numbers, values: Numbers) -> Flags:
+    """Which of the values are in an ordered array; both are in order, which makes the search quick."""
+    if not len(ordered):
+        return np.zeros(len(values), dtype=bool)
+    places = np.minimum(np.searchsorted(ordered, values), len(ordered) - 1)
+    return ordered[places] == values

@@ -67,11 +67,11 @@ def database_file(database: str) -> Path:
 
 
 def display_name(database: str) -> str:
-    """The database as it may be shown: the path or the URL, never with its password."""
+    """The database as it may be shown: the path or the URL, never with a password, which its query may hold too."""
     if "://" not in database:
         return database
     try:
-        return make_url(database).render_as_string(hide_password=True)
+        return make_url(database).set(query={}).render_as_string(hide_password=True)
     except (ArgumentError, ValueError):
         return "the database"
 

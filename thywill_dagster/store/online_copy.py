@@ -55,7 +55,8 @@ class CopiedFrom:
 def copy_online(source: Path, target: Path) -> CopiedFrom:
     """Copies the database into a new private file, byte for byte as one transaction sees it.
 
-    The source is opened for reading only. A WAL database without a WAL is read as the plain file that it
+    The source is opened for reading only. What a killed writer left half done is rolled back in the copy, as the
+    next writer of the source will do there. A WAL database without a WAL is read as the plain file that it
     then is, which leaves no side files and works in a directory that may not be written; if anybody opens
     it meanwhile, the copy is made again in the usual way.
 
@@ -77,9 +78,15 @@ def copy_online(source: Path, target: Path) -> CopiedFrom:
                 # An immutable view reports the mode of a plain file; the header says otherwise.
                 return CopiedFrom("wal", seen.table_names)
             target.unlink()
-        with _private_target(target) as copied, closing(_open(source, "mode=ro")) as origin:
-            mode = origin.execute("PRAGMA journal_mode").fetchone()[0]
-            return _copy_pages(origin, copied, one_view=mode == "wal")
+        try:
+            with _private_target(target) as copied, closing(_open(source, "mode=ro")) as origin:
+                mode = origin.execute("PRAGMA journal_mode").fetchone()[0]
+                return _copy_pages(origin, copied, one_view=mode == "wal")
+        except sqlite3.OperationalError as error:
+            if not _needs_recovery(error, source):
+                raise
+            target.unlink()
+            return _copy_recovered(source, target)
     except sqlite3.Error as error:
         target.unlink(missing_ok=True)
         if "full" in str(error):
@@ -151,6 +158,11 @@ def database_bytes(source: Path) -> int:
 def wal_file(source: Path) -> Path:
     """Where SQLite keeps the write-ahead log of a database."""
     return source.with_name(source.name + "-wal")
+
+
+def journal_file(source: Path) -> Path:
+    """Where SQLite keeps the rollback journal of a database while it is written."""
+    return source.with_name(source.name + "-journal")
 
 
 def require_space(directory: Path, source: Path) -> None:
@@ -261,6 +273,47 @@ def is_busy_status(status: int) -> bool:
     return status & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
+def _needs_recovery(error: sqlite3.OperationalError, source: Path) -> bool:
+    """Whether SQLite would have to write before it can read: a writer was killed, or left a WAL without its index."""
+    primary = error.sqlite_errorcode & 0xFF
+    is_refused = primary in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
+    return is_refused and (journal_file(source).exists() or wal_file(source).exists())
+
+
+def _copy_recovered(source: Path, target: Path) -> CopiedFrom:
+    """Copies the files of an interrupted database and lets SQLite bring the copy in order.
+
+    The journal is copied before the database: while it stays as it is, all that can happen to the database is that
+    somebody plays it back, and playing it back once more changes nothing.
+    """
+    with private_directory(target.parent, "recovery-") as folder:
+        copy = folder / "database"
+        files = {journal_file(source): journal_file(copy), wal_file(source): wal_file(copy), source: copy}
+        for _ in range(MAXIMUM_RESTARTS):
+            before = [_identity(file) for file in (journal_file(source), wal_file(source))]
+            try:
+                for file, copied_file in files.items():
+                    copied_file.unlink(missing_ok=True)
+                    if file.exists():
+                        shutil.copyfile(file, copied_file)
+            except FileNotFoundError:
+                continue
+            if [_identity(file) for file in (journal_file(source), wal_file(source))] == before:
+                break
+        else:
+            raise CouldNotLookError("the database is too busy to be copied; try again when it is less busy")
+        with _private_target(target) as copied, closing(_open(copy, "mode=rw")) as origin:
+            return _copy_pages(origin, copied, one_view=True)
+
+
+def _identity(file: Path) -> tuple[int, ...] | None:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
 def _is_resting_wal(source: Path) -> bool:
     with source.open("rb") as file:
         header = file.read(20)
@@ -270,7 +323,6 @@ def _is_resting_wal(source: Path) -> bool:
 
 
 def _state(source: Path) -> tuple[object, ...]:
-    found = source.stat()
     with source.open("rb") as file:
         header = file.read(100)
-    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns, header
+    return _identity(source), header

@@ -34,6 +34,7 @@ from thywill_dagster.store.online_copy import (
     check_integrity,
     copy_online,
     count_rows,
+    journal_file,
     make_private,
     wal_file,
 )
@@ -268,7 +269,7 @@ def _facts(path: Path) -> dict[str, Any]:
 def _source_state(source: Path) -> list[Any]:
     """Identity, size and times of the database's files: equal states mean equal content."""
     state: list[Any] = [str(source)]
-    for file in (source, wal_file(source), source.with_name(source.name + "-journal")):
+    for file in (source, wal_file(source), journal_file(source)):
         try:
             found = file.stat()
         except OSError:

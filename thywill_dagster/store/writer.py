@@ -11,6 +11,7 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -19,14 +20,17 @@ from typing import TypeVar
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from thywill_dagster.errors import RefusedError
+from thywill_dagster.errors import CouldNotLookError, RefusedError
 from thywill_dagster.store.engine import (
+    READER_BUSY_MS,
     database_file,
     driver_connection,
     driver_error,
     is_busy,
     make_engine,
     reading,
+    sqlite_uri,
+    unreadable,
 )
 from thywill_dagster.store.journal import create_journal
 from thywill_dagster.store.writer_lock import holds_lock, refuse_if_held, release_lock, take_lock
@@ -62,6 +66,12 @@ def require_writable(database: str) -> None:
         # The directory as well: SQLite keeps the rollback journal or the WAL beside the file.
         if not os.access(needed, os.W_OK):
             raise RefusedError(f"{needed} may not be written by this user; run as the application's user")
+    try:
+        with closing(sqlite3.connect(sqlite_uri(path, "mode=rw"), uri=True, timeout=READER_BUSY_MS / 1000)) as driver:
+            # Reading rolls back what a killed writer left half done, which a read-only connection may not.
+            driver.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite3.Error as error:
+        raise CouldNotLookError(f"{path}: {unreadable(error)}") from error
     with reading(make_engine(database, read_only=True)) as connection:
         refuse_if_held(connection, time.time())
 

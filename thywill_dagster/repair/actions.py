@@ -28,8 +28,8 @@ refuses it. Whoever applies the plan calls it with the file's content at that mo
 **A merge** is one ``repoint_reference`` per cell that holds the duplicate's id, whatever the table, and last one
 ``merge_users`` on table ``user`` whose primary key is the duplicate's and whose ``depends_on`` names them all.
 ``before`` guards the removal: the columns in it must be as they are there (the invite token as its hash), and no
-reference may hold the id any more. The whole row is the before-image of the journal, so that an undo puts it back as
-it was. ``survivor`` names the user that stays.
+reference may hold the id any more. The whole row is the before-image of the journal, so that an undo puts it
+back as it was. ``survivor`` names the user that stays.
 """
 
 from __future__ import annotations

@@ -168,7 +168,7 @@ class _Detector:
         return minute >= self.site.settled_before
 
     def _is_unsettled(self, minute: int) -> bool:
-        self.unsettled += self._is_young(minute)
+        self.unsettled += int(self._is_young(minute))
         return self._is_young(minute)
 
     def _young_rows(self, table: str) -> Flags:
@@ -203,7 +203,7 @@ class _Detector:
 
     def _is_lost_young(self, lost: LostReference) -> bool:
         before = self.site.settled_before_utc if lost.table in UTC_TABLES else self.site.settled_before
-        self.unsettled += lost.minute >= before
+        self.unsettled += int(lost.minute >= before)
         return lost.minute >= before
 
     def _record_references(self) -> Iterator[Finding]:
@@ -343,7 +343,7 @@ class _Detector:
             archive += pairs + len(facts)
             database += pairs + len(left)
             yield from self._unmatched_marks(case.prayer_id, left, facts)
-        plain = rows.settled_rows
+        plain = int(rows.settled_rows)
         self.agreements["marks"] = Agreement(archive + plain, database + plain, matched + plain)
         for name, logs in groups.items():
             if logs.group.clock == "local" and name != MARKS.name:

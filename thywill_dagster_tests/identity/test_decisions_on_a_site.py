@@ -76,11 +76,22 @@ def test_a_plan_carries_its_decisions_and_is_refused_under_others(
     assert free.decisions_fingerprint == "" != bound.decisions_fingerprint
     assert free.plan_id != bound.plan_id
     assert free.actions == bound.actions
-    chain.refuse_stale_plan(settings, free, NOW)
-    chain.refuse_stale_plan(decided, bound, NOW)
+    before = Path(settings.database).read_bytes()
     for own, other in ((settings, bound), (decided, free)):
-        with pytest.raises(RefusedError, match="made with other decisions"):
-            chain.refuse_stale_plan(own, other, NOW)
+        with pytest.raises(RefusedError, match="the decisions file"):
+            chain.execute(own, other.plan_id, chain.Selection(), now=lambda: NOW)
+    assert Path(settings.database).read_bytes() == before
+    chain.refuse_stale_plan(decided, bound, NOW)
+
+
+def test_a_plan_is_refused_if_it_would_bring_back_whom_a_later_decision_forbids(
+    settings: SiteSettings, decide: Callable[[str], SiteSettings]
+) -> None:
+    free = plan(settings)
+    (user_id,) = ready_users(free)
+    chain.refuse_stale_plan(settings, free, NOW)
+    with pytest.raises(RefusedError, match="the decisions file says never"):
+        chain.refuse_stale_plan(decide(f"never_restore: [{user_id}]"), free, NOW)
 
 
 @pytest.mark.parametrize("name", ["", "two\nlines", "x" * 101])

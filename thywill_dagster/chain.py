@@ -405,7 +405,7 @@ def propose(settings: SiteSettings, look: Look, options: PlanOptions) -> StoredP
             "metrics": metrics_of(look.findings, look.detection.consistency),
         },
     )
-    plan = restrict(_with_sound_users(proposal.plan, look.view), COMMAND_SCOPES[options.command])
+    plan = restrict(proposal.plan, COMMAND_SCOPES[options.command])
     plan = replace(
         plan,
         decisions_fingerprint=look.view.decisions.fingerprint,
@@ -414,25 +414,6 @@ def propose(settings: SiteSettings, look: Look, options: PlanOptions) -> StoredP
     proposal = replace(proposal, plan=plan)
     folder = write_plan(settings.data_dir, proposal)
     return StoredProposal(proposal=proposal, folder=folder, report=write_report(folder, proposal, report_facts(look)))
-
-
-def _with_sound_users(plan: Plan, view: SiteView) -> Plan:
-    """The plan with the users who must not come set aside for a person."""
-    unsound = find_unsound_users(
-        _new_users(plan),
-        view.display_names.items(),
-        decisions=view.decisions,
-        registered_keys=view.mapping.trusted_keys,
-    )
-    return replace(
-        plan,
-        actions=tuple(
-            replace(action, status="needs_review", reason=unsound[action.primary_key])
-            if action.table == "user" and action.inserts_row and action.primary_key in unsound
-            else action
-            for action in plan.actions
-        ),
-    )
 
 
 def _new_users(plan: Plan) -> list[tuple[str, str]]:
@@ -521,6 +502,7 @@ def execute(
         settings.database,
         backup_directory=SiteFolders.of(settings).backups,
         archives=settings.archives,
+        decisions_fingerprint=load_decisions(settings).fingerprint,
         now=now,
         on_point=on_point,
         **selection.arguments(),
@@ -556,7 +538,7 @@ def undo(
 
 
 def refuse_stale_plan(settings: SiteSettings, plan: Plan, now: datetime) -> None:
-    """Makes sure that the plan was made for this site, with these decisions, and not too long ago.
+    """Makes sure that the plan was made for this site, not too long ago, and brings back nobody who must not come.
 
     Raises:
         RefusedError: it was not, or it would bring back somebody who must not come.
@@ -570,10 +552,7 @@ def refuse_stale_plan(settings: SiteSettings, plan: Plan, now: datetime) -> None
     age = now - datetime.fromisoformat(str(plan.provenance["taken_at"]))
     if age > PLAN_LIFETIME:
         raise RefusedError(f"the plan is {age.days} days old; make a new dry run and review that")
-    decisions = load_decisions(settings)
-    if plan.decisions_fingerprint != decisions.fingerprint:
-        raise RefusedError("the plan was made with other decisions; give the same --decisions, or make a new dry run")
-    if unsound := find_unsound_users(_new_users(plan), decisions=decisions):
+    if unsound := find_unsound_users(_new_users(plan), decisions=load_decisions(settings)):
         user_id, reason = next(iter(unsound.items()))
         raise RefusedError(f"the plan would bring back user {user_id}, but {reason}; make a new dry run")
 

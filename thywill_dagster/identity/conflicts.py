@@ -90,7 +90,7 @@ class _Finder:
 
     def conflicts(self) -> Iterable[_Row]:
         for key, ids in self._mapping.by_key.items():
-            if len(ids) > 1 and not all(user_id in self._mapping.merges for user_id in ids[1:]):
+            if len({self._mapping.merges.get(user_id, user_id) for user_id in ids}) > 1:
                 # The application keeps the oldest of several users; ids say nothing about age.
                 oldest = min(ids, key=lambda user_id: (self._history.created.get(user_id, 2**62), user_id))
                 others = [user_id for user_id in ids if user_id != oldest]

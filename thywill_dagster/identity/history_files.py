@@ -25,7 +25,7 @@ from thywill_dagster.identity.history import Look, MappingHistory, add_look
 
 FORMAT = 1
 HEAD_FILE = "head.json"
-ATTEMPTS = 5
+ATTEMPTS = 20
 """Runs may look at the same time; whoever comes second reads again what the first has added."""
 
 _FILE = re.compile(r"(\d{6,})\.jsonl")
@@ -63,6 +63,8 @@ def load_history(folder: Path) -> MappingHistory:
     Raises:
         CouldNotLookError: a file was cut, changed or lost; the message says which and what to do.
     """
+    # Before the files are listed: another run may add one at any moment.
+    head = _read_head(folder)
     looks: list[Look] = []
     previous = ""
     for number, path in enumerate(_files(folder), start=1):
@@ -72,7 +74,6 @@ def load_history(folder: Path) -> MappingHistory:
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise _damaged(path, str(error) or type(error).__name__) from error
         previous = hashlib.sha256(content).hexdigest()
-    head = _read_head(folder)
     if head > len(looks):
         raise _damaged(folder / _name(len(looks) + 1), "the file is missing")
     return MappingHistory(tuple(looks))
@@ -87,6 +88,12 @@ def save_history(folder: Path, history: MappingHistory) -> None:
     for missing in reversed([path for path in (folder, *folder.parents) if not path.exists()]):
         missing.mkdir(mode=0o700, exist_ok=True)
     files = _files(folder)
+    common = min(len(files), len(history.looks))
+    if common:
+        # Each file proves the one before it, so the last one that both have is enough to compare.
+        before = hashlib.sha256(files[common - 2].read_bytes()).hexdigest() if common > 1 else ""
+        if files[common - 1].read_bytes() != _render_look(history.looks[common - 1], common, before):
+            raise FileExistsError(f"{files[common - 1]} holds another look")
     previous = hashlib.sha256(files[-1].read_bytes()).hexdigest() if files else ""
     for number in range(len(files) + 1, len(history.looks) + 1):
         content = _render_look(history.looks[number - 1], number, previous)

@@ -69,6 +69,8 @@ def _find_variants(mapping: UsernameMapping, users: pd.DataFrame, records: Archi
         for name in names_in_use(records)
         if name not in mapping.exact and is_missing(mapping.person_of(name))
     }
+    if not open_keys:
+        return {}
     persons = _persons_by_key(mapping)
     # Hardly any name has another that compares equal: only those few are worth reading the lines for.
     keys_by_variant: dict[str, set[str]] = {}

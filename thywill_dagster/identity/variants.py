@@ -35,6 +35,9 @@ _DROPPED = str.maketrans("", "", " _." + APOSTROPHES)
 def nickname_key(name: str) -> str:
     """Key of RFC 8266; the application's own key where that RFC allows no such name."""
     key = lookup_key(name)
+    if key.isascii():
+        # The RFC changes nothing in printable ASCII that is lower-cased and has single spaces: most names.
+        return key
     try:
         return str(_NICKNAMES.enforce(key))
     except UnicodeEncodeError:

@@ -208,7 +208,7 @@ def test_entries_without_effect_are_told_one_by_one() -> None:
         "aliases:\n  Ann_Lee: Ann Lee\n  Typo: Ann Lee\n  X: Nobody\n"
         "distinct:\n  - [Lo, Pad]\n  - [Ann Lee, Nobody]\n"
         "merge:\n  - {survivor: Ann Lee, users: [Pad]}\n  - {survivor: Lo, users: [Nobody]}\n"
-        f"never_restore: [Dee, Nobody, sha256:{'0' * 64}, former-id]\n"
+        f"never_restore:\n  - Dee\n  - Nobody\n  - sha256:{'0' * 64}\n  - former-id\n"
     )
     mapping = UsernameMapping.build([("a", "Ann Lee"), ("p", "Pad"), ("l", "Lo")], ["Dee"], decisions=decisions)
     unused = find_unused_decisions(mapping, ["ANN_LEE", "Dee", "Pad"], ["former-id"])
@@ -217,6 +217,6 @@ def test_entries_without_effect_are_told_one_by_one() -> None:
         (4, "aliases"),
         (7, "distinct"),
         (10, "merge"),
-        (11, "never_restore"),
-        (11, "never_restore"),
+        (13, "never_restore"),
+        (14, "never_restore"),
     ]

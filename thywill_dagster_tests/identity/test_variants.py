@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from precis_i18n import get_profile
 
 from thywill_dagster.identity.activity import Period, find_holders
 from thywill_dagster.identity.normalise import lookup_key
@@ -88,6 +89,17 @@ def test_each_comparison_joins_whatever_the_stricter_one_joins(one: str, other: 
             assert nickname_key(a) == nickname_key(b)
         if nickname_key(a) == nickname_key(b):
             assert loose_key(a) == loose_key(b)
+
+
+@settings(max_examples=300, deadline=None)
+@given(names | st.text(st.characters(max_codepoint=127), max_size=20))
+def test_the_nickname_key_is_the_one_of_the_rfc(name: str) -> None:
+    key = lookup_key(name)
+    try:
+        expected = get_profile("NicknameCaseMapped").enforce(key)
+    except UnicodeEncodeError:
+        expected = key
+    assert nickname_key(name) == expected
 
 
 periods = st.builds(lambda first, length: Period(first, first + length), st.integers(0, 50), st.integers(0, 10))

@@ -145,7 +145,8 @@ def make_private(directory: Path) -> None:
     """
     try:
         for folder in reversed((directory, *directory.parents)):
-            folder.mkdir(mode=0o700, exist_ok=True)
+            if not folder.exists():
+                folder.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise CouldNotLookError(f"{directory} cannot be created ({error.strerror}); check --data-dir") from error
 

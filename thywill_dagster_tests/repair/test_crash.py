@@ -188,11 +188,10 @@ def test_a_disk_that_fills_up_stops_the_run_and_space_lets_it_go_on(prepared, tm
         told = tmp_path / f"{number}.txt"
 
         def run_short(site=site, told=told, extra=extra) -> None:
-                with told.open("w") as file:
+            with told.open("w") as file:
                 # No file may grow beyond this, as on a full disk; the backup has room.
                 resource.setrlimit(resource.RLIMIT_FSIZE, (size + extra, resource.RLIM_INFINITY))
-                report = execute(site, prepared.plan_id)
-                file.write(report.problem)
+                file.write(execute(site, prepared.plan_id).problem)
 
         status = run_in_child(run_short)
 

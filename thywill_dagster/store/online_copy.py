@@ -138,13 +138,15 @@ def private_directory(parent: Path, prefix: str) -> Iterator[Path]:
 
 
 def make_private(directory: Path) -> None:
-    """Creates the directory with mode 0700 if it does not exist; an existing one is left as it is.
+    """Creates the directory, and those above it, with mode 0700; existing ones are left as they are.
 
     Raises:
         CouldNotLookError: it cannot be created.
     """
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in reversed((directory, *directory.parents)):
+            if not folder.exists():
+                folder.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise CouldNotLookError(f"{directory} cannot be created ({error.strerror}); check --data-dir") from error
 

@@ -128,7 +128,7 @@ class Writer:
         run_id: str,
         on_point: Callable[[str], None],
         is_private: bool = False,
-        wait_seconds: float = WAIT_SECONDS,
+        wait_seconds: float | None = None,
     ) -> None:
         """A writer; use it as a context manager, which gives the run's lock back at the end.
 
@@ -138,7 +138,7 @@ class Writer:
             on_point: told where the transaction is, so that a test can interfere.
             is_private: nobody else uses the database (a rehearsal), so no lock is taken, nothing is synced
                 to the disk and nobody is stepped aside for.
-            wait_seconds: bound of the waiting for others, for each transaction.
+            wait_seconds: bound of the waiting for others, for each transaction; :data:`WAIT_SECONDS` if None.
         """
         self.batches = 0
         self.lock_retries = 0
@@ -148,7 +148,7 @@ class Writer:
         self._run_id = run_id
         self._on_point = on_point
         self._is_private = is_private
-        self._wait_seconds = wait_seconds
+        self._wait_seconds = WAIT_SECONDS if wait_seconds is None else wait_seconds
         self._held = 0.0
         self._has_lock = False
 

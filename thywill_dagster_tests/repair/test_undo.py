@@ -5,23 +5,19 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from damaged_site import DamagedSite, application_tables, make_damaged_site, sha256
+from damaged_site import DamagedSite, a_cell, a_user, application_tables, make_damaged_site, sha256
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from thywill_dagster import chain
 from thywill_dagster.errors import RefusedError, UsageError
 from thywill_dagster.integrity.relations import shown_key
-from thywill_dagster.repair.actions import Action, Plan
 from thywill_dagster.repair.outcome import UndoReport
-from thywill_dagster.repair.plan import Proposal
-from thywill_dagster.repair.plan_files import write_plan
 from thywill_dagster.sample.damage_profile import DamageProfile
 from thywill_dagster.sample.generator import SampleSize
 from thywill_dagster.store.backup import list_backups
 from thywill_dagster.store.engine import make_engine, reading
 from thywill_dagster.store.journal import list_runs
-from thywill_dagster.store.schema import describe_schema
 
 
 @pytest.fixture
@@ -35,50 +31,6 @@ def undo(site: DamagedSite, run_id: str, *, execute: bool = True, **arguments) -
 
 def outcomes(report: UndoReport) -> set[str]:
     return {outcome.outcome for outcome in report.outcomes}
-
-
-def run_plan(site: DamagedSite, *actions: Action):
-    """Applies a plan of the test's own."""
-    with reading(make_engine(str(site.database), read_only=True)) as connection:
-        fingerprint = describe_schema(connection).fingerprint
-    plan = Plan(actions=actions, schema_fingerprint=fingerprint)
-    write_plan(site.settings.data_dir, Proposal(plan=plan, unresolved=()))
-    return site.execute(plan)
-
-
-def cell(table: str, key: str, column: str, before, after, **rest) -> Action:
-    return Action(
-        action=rest.pop("action", "set_archive_path"),
-        table=table,
-        primary_key=key,
-        column=column,
-        before=before,
-        after=after,
-        rule="registration",
-        risk="low",
-        evidence=(),
-        **rest,
-    )
-
-
-def row(key: str, inviter: str | None = None) -> Action:
-    return Action(
-        action="restore_user",
-        table="user",
-        primary_key=key,
-        column=None,
-        before=None,
-        after={
-            "id": key,
-            "display_name": f"name of {key}",
-            "created_at": "2025-02-03 10:00:00.000000",
-            "welcome_message_dismissed": 0,
-            "invited_by_user_id": inviter,
-        },
-        rule="original_id",
-        risk="high",
-        evidence=(),
-    )
 
 
 def test_undoing_a_run_leaves_every_application_table_as_it_was(damaged):
@@ -220,7 +172,7 @@ def test_the_references_that_the_user_healed_may_dangle_again(damaged):
 
 
 def test_a_user_stays_as_long_as_another_who_stays_refers_to_it(damaged):
-    report = run_plan(damaged, row("inviter-id"), row("guest-id", inviter="inviter-id"), row("other-id"))
+    report = damaged.run(a_user("inviter-id"), a_user("guest-id", inviter="inviter-id"), a_user("other-id"))
     damaged.change("UPDATE user SET prayer_style = 'x' WHERE id = 'guest-id'")
 
     taken_back = undo(damaged, report.run_id)
@@ -230,7 +182,7 @@ def test_a_user_stays_as_long_as_another_who_stays_refers_to_it(damaged):
 
 def test_a_user_whose_name_somebody_took_meanwhile_is_not_brought_back(damaged):
     prayer = damaged.query("SELECT id FROM prayer WHERE author_id = 'admin' ORDER BY id")[0][0]
-    report = run_plan(damaged, row("a-user"), cell("prayer", prayer, "author_id", "admin", "a-user"))
+    report = damaged.run(a_user("a-user"), a_cell("prayer", prayer, "author_id", "admin", "a-user"))
     taken_back = undo(damaged, report.run_id)
     damaged.change(
         "INSERT INTO user (id, display_name, created_at, welcome_message_dismissed)"
@@ -283,10 +235,10 @@ def test_keys_of_tokens_and_sessions_stay_out_of_the_journal_and_are_undone_all_
     token, user = site.query(
         "SELECT token, used_by_user_id FROM invitetoken WHERE used_by_user_id IS NOT NULL ORDER BY token"
     )[0]
-    action = cell(
+    action = a_cell(
         "invitetoken", shown_key("invitetoken", token), "used_by_user_id", user, "admin", action="repoint_reference"
     )
-    reports = [run_plan(site, action), site.execute(site.propose())]
+    reports = [site.run(action), site.execute(site.propose())]
     assert reports[0].outcomes[0].outcome == "applied"
 
     with closing(sqlite3.connect(site.database)) as connection:

@@ -171,6 +171,37 @@ def fix_relationships(call: Call, **options: Any) -> None:
     _repair(call, "fix-relationships", "fix-relationships-from-archives", **options)
 
 
+@main.command("undo")
+@click.argument("run")
+@execute_option
+@site_options
+def undo(call: Call, run: str, execute: bool) -> None:
+    """Take back what RUN changed, except what somebody changed since."""
+    if call.is_recorded:
+        answer = _record(call, "undo_repairs", {"take_back": {"run": run, "execute": execute}}, "undo")
+    else:
+        from thywill_dagster import commands
+
+        answer = commands.undo(call.settings, run, execute=execute, now=_now)
+    _finish(call, answer, f"undo {run}")
+
+
+@main.command("install-guards")
+@execute_option
+@site_options
+def install_guards(call: Call, execute: bool) -> None:
+    """Put triggers into the database that reject new orphans."""
+    _set_guards(call, "install-guards", install=True, execute=execute)
+
+
+@main.command("remove-guards")
+@execute_option
+@site_options
+def remove_guards(call: Call, execute: bool) -> None:
+    """Take the triggers of install-guards out again."""
+    _set_guards(call, "remove-guards", install=False, execute=execute)
+
+
 @main.command("demo")
 @click.option(
     "--dir",
@@ -191,6 +222,17 @@ def demo(directory: Path, build_only: bool, no_record: bool) -> None:
             build_demo(directory)
         else:
             sys.exit(run_demo(directory, is_recorded=not no_record))
+
+
+def _set_guards(call: Call, command_name: str, *, install: bool, execute: bool) -> None:
+    if call.is_recorded:
+        job, step = ("install_guards", "put_guards_in") if install else ("remove_guards", "take_guards_out")
+        answer = _record(call, job, {step: {"execute": execute}}, command_name)
+    else:
+        from thywill_dagster import commands
+
+        answer = commands.set_guards(call.settings, install=install, execute=execute, now=_now)
+    _finish(call, answer, command_name)
 
 
 def _repair(

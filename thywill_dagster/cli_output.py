@@ -40,10 +40,15 @@ def file_progress(*, is_shown: bool) -> Iterator[None]:
 def print_answer(content: Mapping[str, Any], command: str) -> None:
     """The answer of a command: what was found, what would be or was done, what to do next."""
     console = make_console()
+    if "guards" in content:
+        print_guards(console, content, command)
+        return
     is_execute = content["mode"] == "execute"
-    is_repair = content["plan_id"] is not None
-    if is_repair:
+    is_undo = command.startswith("undo ")
+    is_repair = content["plan_id"] is not None or is_undo
+    if is_repair and not (is_undo and not is_execute):
         console.print(before_after_table(content, is_execute=is_execute))
+    if is_repair:
         console.print(actions_table(content["actions"], is_execute=is_execute))
     else:
         console.print(findings_table(content["findings"]))
@@ -56,16 +61,44 @@ def print_answer(content: Mapping[str, Any], command: str) -> None:
     if is_execute:
         print_executed(console, content)
     elif is_repair:
-        console.print(f"Plan: {content['plan_id']}")
-        console.print("[bold]Dry run: nothing was changed.[/bold]", end=" ")
-        if any(counts["planned"] > counts["needs_review"] for counts in content["actions"].values()):
-            console.print(f"Read the report, then: thywill-dagster {command} --execute")
-        else:
-            console.print("There is nothing that could be repaired automatically.")
+        print_dry_run(console, content, command)
     elif not any(content["findings"].values()):
         console.print("[bold]Nothing is wrong.[/bold]")
     else:
         console.print("Next: thywill-dagster reconstruct-from-archives (a dry run)")
+
+
+def print_dry_run(console: Console, content: Mapping[str, Any], command: str) -> None:
+    """That nothing was changed, which is always said last, and how to do it."""
+    if content["plan_id"] and not command.startswith("undo "):
+        console.print(f"Plan: {content['plan_id']}")
+    is_any_ready = any(
+        counts["planned"] > counts["needs_review"] + counts["skipped"] for counts in content["actions"].values()
+    )
+    advice = (
+        f"To do it: thywill-dagster {escape(command)} --execute"
+        if is_any_ready
+        else "There is nothing that could be done automatically."
+    )
+    console.print(f"[bold]Dry run: nothing was changed.[/bold] {advice}")
+
+
+def print_guards(console: Console, content: Mapping[str, Any], command: str) -> None:
+    """Which guards were or would be created and dropped."""
+    guards = content["guards"]
+    table = Table("guard", "what", title="Guards", title_justify="left")
+    for name in guards["dropped"]:
+        table.add_row(escape(name), "dropped")
+    for name in guards["created"]:
+        table.add_row(escape(name), "created")
+    if not table.row_count:
+        table.add_row("none", "all as it should be")
+    console.print(table)
+    for column, count in guards["orphans"].items():
+        if count:
+            console.print(f"{count} rows of {escape(column)} break the rule already; they stay as they are.")
+    if content["mode"] == "dry_run":
+        console.print(f"[bold]Dry run: nothing was changed.[/bold] To do it: thywill-dagster {command} --execute")
 
 
 def print_executed(console: Console, content: Mapping[str, Any]) -> None:

@@ -7,23 +7,43 @@ answer of a run to a file of the site, so that the command line prints the same 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from thywill_dagster import chain
-from thywill_dagster.repair.actions import Plan
+from thywill_dagster.prevention.installation import install_guards, remove_guards
+from thywill_dagster.repair.actions import ACTION_NAMES, Plan
 from thywill_dagster.repair.document import Table, render_markdown_table
 from thywill_dagster.repair.outcome import ApplyReport
 from thywill_dagster.repair.plan_files import make_private_folder, plan_folder, read_plan, write_private
 from thywill_dagster.repair.report import HTML_FILE, changes_table
-from thywill_dagster.result import CommandResult
+from thywill_dagster.result import DIFFERENCES_REMAIN, NEEDS_A_PERSON, REFUSED, CommandResult, metrics_of
 from thywill_dagster.settings import SiteSettings
 
 ANSWERS_KEPT = 200
 """Answers of runs that stay on the disk; each is a small file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a command prints and exits with.
+
+    Attributes:
+        content: the object that ``--json`` prints.
+        exit_status: 0, or the sum of the bits that apply.
+    """
+
+    content: Mapping[str, Any]
+    exit_status: int
+
+    @classmethod
+    def of(cls, result: CommandResult) -> Answer:
+        """The answer that a result gives."""
+        return cls(result.to_json(), result.exit_status)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,22 +109,70 @@ def apply(settings: SiteSettings, plan_id: str, selection: chain.Selection, *, n
     return Applied(report=report, verification=verification, result=result)
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a command prints and exits with.
+def undo(settings: SiteSettings, run_id: str, *, execute: bool, now: Callable[[], datetime]) -> Answer:
+    """Takes a run back, or rehearses that.
 
-    Attributes:
-        content: the object that ``--json`` prints.
-        exit_status: 0, or the sum of the bits that apply.
+    The answer's actions are those of the run; what was or would be taken back counts as applied or planned. The
+    exit status is 4 for a dry run that would change something, and 8 if something is left.
+
+    Raises:
+        UsageError: there is no such run.
+        RefusedError: another run is writing, the backup cannot be made, or guards are installed.
+        CouldNotLookError: the database cannot be read.
     """
+    before = chain.look_at(settings, now=now)
+    report = chain.undo(settings, run_id, execute=execute, now=now)
+    after = chain.look_at(settings, now=now) if execute else before
+    outcomes = Counter((outcome.action, outcome.outcome) for outcome in report.outcomes)
+    planned = Counter(outcome.action for outcome in report.outcomes)
+    result = replace(
+        chain.result_of_look(after, report=None),
+        mode="execute" if execute else "dry_run",
+        plan_id=report.plan_id or None,
+        findings=before.findings,
+        before=metrics_of(before.findings, before.detection.consistency),
+        actions={
+            name: {
+                "planned": planned[name],
+                **{kind: outcomes[name, kind] for kind in ("applied", "skipped", "needs_review", "failed")},
+            }
+            for name in ACTION_NAMES
+        },
+        problems=[
+            *([{"path": "", "line": 0, "reason": report.problem}] if report.problem else []),
+            *({"path": "", "line": 0, "reason": str(left)} for left in report.left),
+        ],
+        backup=report.backup,
+        run_id=report.run_id if report.backup else None,
+    )
+    would_change = any(outcome.outcome == "would_apply" for outcome in report.outcomes)
+    status = (
+        (DIFFERENCES_REMAIN if would_change else 0)
+        | (NEEDS_A_PERSON if report.left else 0)
+        | (REFUSED if report.problem else 0)
+    )
+    return Answer(result.to_json(), status)
 
-    content: Mapping[str, Any]
-    exit_status: int
 
-    @classmethod
-    def of(cls, result: CommandResult) -> Answer:
-        """The answer that a result gives."""
-        return cls(result.to_json(), result.exit_status)
+def set_guards(settings: SiteSettings, *, install: bool, execute: bool, now: Callable[[], datetime]) -> Answer:
+    """Puts the guards against new orphans into the database, or takes them out, or says what that would do.
+
+    The answer has, beside the keys of every answer, ``guards``: what is created and dropped, and which rows break
+    a rule already (they stay as they are). The exit status is 4 for a dry run that would change something.
+
+    Raises:
+        RefusedError: a trigger of somebody else is in the way, or the database cannot be written.
+        CouldNotLookError: the database is missing or unreadable, or no ThyWill site.
+    """
+    report = (install_guards if install else remove_guards)(settings.database, execute=execute, now=now)
+    content = CommandResult(mode="execute" if execute else "dry_run").to_json()
+    content["guards"] = {
+        "created": [guard.name for guard in report.created],
+        "dropped": list(report.dropped),
+        "orphans": dict(report.orphans),
+    }
+    would_change = not execute and bool(report.created or report.dropped)
+    return Answer(content, DIFFERENCES_REMAIN if would_change else 0)
 
 
 def write_answer(settings: SiteSettings, run_id: str, answer: Answer) -> None:

@@ -2,6 +2,11 @@
 
 import dagster as dg
 
+from thywill_dagster.ops import put_guards_in, take_back, take_guards_out
+
+WRITES = {"thywill/writes": "database"}
+"""Tag of the runs that may write to the application's database."""
+
 READING = dg.AssetSelection.groups("site", "archives", "identity", "integrity")
 
 validate_consistency = dg.define_asset_job(
@@ -25,7 +30,33 @@ apply_reconstruction = dg.define_asset_job(
     description="Writes to the application's database: applies the plan whose plan_id you reviewed, after a"
     " verified backup, and verifies the result. Undo it with thywill-dagster undo RUN.",
     executor_def=dg.in_process_executor,
-    tags={"thywill/writes": "database"},
+    tags=WRITES,
 )
 
-JOBS = (validate_consistency, plan_reconstruction, apply_reconstruction)
+
+@dg.job(executor_def=dg.in_process_executor, tags=WRITES)
+def undo_repairs() -> None:
+    """Takes a run of apply_reconstruction back, by its journal. A dry run unless execute is set."""
+    take_back()
+
+
+@dg.job(executor_def=dg.in_process_executor, tags=WRITES)
+def install_guards() -> None:
+    """Puts triggers into the application's database that reject new orphans. A dry run unless execute is set."""
+    put_guards_in()
+
+
+@dg.job(executor_def=dg.in_process_executor, tags=WRITES)
+def remove_guards() -> None:
+    """Takes the triggers of install_guards out again. A dry run unless execute is set."""
+    take_guards_out()
+
+
+JOBS = (
+    validate_consistency,
+    plan_reconstruction,
+    apply_reconstruction,
+    undo_repairs,
+    install_guards,
+    remove_guards,
+)

@@ -155,6 +155,17 @@ def _fingerprint(status: os.stat_result) -> Fingerprint:
     return Fingerprint(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 
 
+def read_archive_file(root: Path, path: str) -> bytes:
+    """The bytes of one file of the inventory.
+
+    Raises:
+        OSError: it is gone, unreadable, or is a regular file no more.
+        ValueError: it is larger than :data:`MAXIMUM_FILE_SIZE`.
+    """
+    with TreeReader(root) as tree:
+        return tree.read(path)[0]
+
+
 def _read_rest(descriptor: int, content: bytes) -> bytes:
     """A file that grows while it is read is read to its end, but must not exhaust the memory."""
     parts = [content]

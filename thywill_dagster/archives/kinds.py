@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 Reader = Literal[
@@ -88,13 +89,16 @@ def _ignored(name: str, pattern: str, why: str, *, is_read: bool = True) -> Arch
     )
 
 
+PRAYER = ArchiveKind(
+    name="prayer",
+    pattern=re.compile(r"prayers/(?P<year>[0-9]{4})/(?P<month>0[1-9]|1[0-2])/[^/]+\.txt", re.DOTALL),
+    reader="prayer_file",
+)
+"""Of nearly all files of an archive."""
+
 ARCHIVE_KINDS: tuple[ArchiveKind, ...] = (
     # What every site writes.
-    ArchiveKind(
-        name="prayer",
-        pattern=re.compile(r"prayers/(?P<year>[0-9]{4})/(?P<month>0[1-9]|1[0-2])/[^/]+\.txt", re.DOTALL),
-        reader="prayer_file",
-    ),
+    PRAYER,
     ArchiveKind(name="registrations", pattern=re.compile(rf"users/{_MONTH}_users\.txt"), reader="registrations"),
     ArchiveKind(
         name="monthly_activity",
@@ -242,11 +246,20 @@ def place_of(path: str) -> tuple[ArchiveKind | None, str]:
     Returns:
         None if no kind claims the path; ``YYYY-MM`` of a file that belongs to a month, otherwise empty.
     """
+    folder, _, name = path.rpartition("/")
+    if (month := _month_of_prayers(folder)) and name.endswith(".txt") and name != ".txt":
+        return PRAYER, month
     for kind in ARCHIVE_KINDS:
         if match := kind.pattern.fullmatch(path):
             groups = match.groupdict()
             return kind, f"{groups['year']}-{groups['month']}" if groups else ""
     return None, ""
+
+
+@lru_cache(maxsize=1024)
+def _month_of_prayers(folder: str) -> str:
+    match = PRAYER.pattern.fullmatch(f"{folder}/x.txt")
+    return f"{match['year']}-{match['month']}" if match else ""
 
 
 def kind_of(path: str) -> ArchiveKind | None:

@@ -69,22 +69,18 @@ class LineTable:
             found &= self._words[positions + offset] == np.uint64(int.from_bytes(phrase[offset : offset + 8], "little"))
         return found
 
-    def find(self, phrase: bytes, until: int) -> Positions:
-        """Distance from each line's start to the first occurrence of a phrase of at most 8 bytes within it.
+    def find(self, phrase: bytes, distances: range) -> Positions:
+        """The first of these distances from each line's start at which the phrase stands, -1 where it does not.
 
-        Args:
-            phrase: what is looked for.
-            until: how many bytes of each line are looked at.
-
-        Returns:
-            The distance, -1 where there is none.
+        A distance behind the line's end finds whatever stands there.
         """
         found = np.full(len(self), -1, dtype=np.int64)
         left = np.arange(len(self))
-        for distance in range(until):
-            hit = self.stands_at(np.minimum(self.starts[left] + distance, self.ends[left]), phrase)
+        starts = self.starts
+        for distance in distances:
+            hit = self.stands_at(starts + distance, phrase)
             found[left[hit]] = distance
-            left = left[~hit]
+            left, starts = left[~hit], starts[~hit]
             if not len(left):
                 break
         return found

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from thywill_dagster.archives.line_table import NOT_A_TIME, LineTable, Mask, which
 from thywill_dagster.archives.lines import (
@@ -46,7 +47,7 @@ _LINE = re.compile(r"([0-9]{2}:[0-9]{2}) - (.+)", re.DOTALL)
 _ID = r"([0-9A-Za-z_-]+)"
 _TAGGED = re.compile(rf"(.+?) submitted prayer {_ID} \((.*)", re.DOTALL)
 _TAGGED_WORDS = " submitted prayer "
-_REGULAR_ID = re.compile(rf"[0-9A-Za-z_-]{{{ID_LENGTH}}}")
+_REGULAR_ID = rf"^[0-9A-Za-z_-]{{{ID_LENGTH}}}$"
 ACTIONS = (
     ("prayed", " prayed for prayer ", ""),
     ("submitted", " submitted prayer ", ""),
@@ -215,8 +216,8 @@ class _Reader:
         minutes = table.times(starts, starts + 5, parse_clock)
         ids = table.pieces(id_ends - ID_LENGTH, id_ends)
         persons = table.pieces(starts + 8, id_ends - ID_LENGTH - before_lengths)
-        is_id = np.array([bool(_REGULAR_ID.fullmatch(i)) for i in ids.dictionary.to_pylist()], dtype=bool)
-        is_name = np.array([_TAGGED_WORDS not in p for p in persons.dictionary.to_pylist()], dtype=bool)
+        is_id = np.array(pc.match_substring_regex(ids.dictionary, _REGULAR_ID))
+        is_name = ~np.array(pc.match_substring(persons.dictionary, _TAGGED_WORDS))
         good = (minutes != NOT_A_TIME) & is_id[ids.indices.to_numpy()] & is_name[persons.indices.to_numpy()]
         mask = np.zeros(len(table), dtype=bool)
         mask[chosen[good]] = True

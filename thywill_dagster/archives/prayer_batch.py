@@ -28,11 +28,12 @@ from thywill_dagster.archives.prayer_file import (
     read_activity,
 )
 from thywill_dagster.archives.tables import EVENT_KINDS, PRAYERS, as_table, events_table
-from thywill_dagster.archives.timestamps import TIMESTAMP_PATTERN, parse_clock, parse_date
+from thywill_dagster.archives.timestamps import parse_clock, parse_date
 
 _HEADER = re.compile(
     rb"Prayer ([!-~]+) by ([^\n]*)\n"
-    rb"Submitted (" + TIMESTAMP_PATTERN.encode() + rb")\n"
+    # Loose, because trying twelve months costs more than all the rest; what is no time is found out later.
+    rb"Submitted ([A-Z][a-z]+ [0-9]{1,2} [0-9]{4} at [0-9]{2}:[0-9]{2})\n"
     rb"(?:Project: ([^\n]*)\n)?"
     rb"(?:Audience: ([^\n]*)\n)?"
     rb"\n"
@@ -41,8 +42,7 @@ _MARKER = b"\n\nActivity:\n"
 _GENERATED = b"\n\nGenerated Prayer:\n"
 _TEMPORARY_PHRASE = TEMPORARY_PHRASE.encode()
 _TESTIMONY = b" added testimony: "
-_LONGEST_TIME = 28
-"""Bytes of ``September 05 2025 at 08:30``, and two to spare."""
+_TIME_LENGTHS = range(len("May 5 2025 at 08:30"), len("September 05 2025 at 08:30") + 1)
 _KINDS = np.array([EVENT_KINDS.index(kind) for _, kind in ACTIONS], dtype=np.int8)
 _SUFFIX_LENGTHS = np.array([len(suffix) for suffix, _ in ACTIONS])
 
@@ -222,9 +222,9 @@ def _recognise(
     table: LineTable,
 ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """For each line the index of its action, -1 if it is not regular; where its time ends; its minute."""
-    separators = table.find(b" - ", _LONGEST_TIME)
+    separators = table.find(b" - ", _TIME_LENGTHS)
     name_starts = table.starts + separators + 3
-    is_timed = (separators > 9) & table.stands_at(name_starts - 12, b" at ")
+    is_timed = (separators > 0) & (name_starts <= table.ends) & table.stands_at(name_starts - 12, b" at ")
     masks: list[Mask] = []
     for suffix, _ in ACTIONS:
         suffix_starts = table.ends - len(suffix)

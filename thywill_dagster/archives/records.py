@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -45,7 +46,7 @@ def make_records(tables: Tables, left_out: Sequence[tuple[str, str]], files_read
     return ArchiveRecords(
         files=_files_frame(files, repeated),
         prayers=_frame(tables["prayers"], files, PRAYER_COLUMNS, times=("submitted_at",)),
-        events=_frame(events, files, EVENT_COLUMNS, times=("at",), words={"kind": EVENT_KINDS, "source": SOURCES}),
+        events=_events_frame(events, files),
         registrations=_frame(registrations, files, REGISTRATION_COLUMNS, times=("at",)),
         accounts=_frame(tables["accounts"], files, ACCOUNT_COLUMNS),
         problems=_problems_frame(tables["problems"], files, left_out),
@@ -54,15 +55,56 @@ def make_records(tables: Tables, left_out: Sequence[tuple[str, str]], files_read
     )
 
 
+def _events_frame(events: pa.Table, files: pa.Table) -> pd.DataFrame:
+    """The events with their texts as categories."""
+    numbers = {name: events[name].to_numpy() for name in ("file", "kind", "source")}
+    seconds = events["at"].fill_null(0).to_numpy() * 60
+    at = np.where(
+        events["at"].is_null().to_numpy(zero_copy_only=False), np.datetime64("NaT", "s"), seconds.view("M8[s]")
+    )
+    frame = pd.DataFrame(
+        {
+            "path": _categories(numbers["file"], files["path"].combine_chunks()),
+            "line": events["line"].to_numpy().astype(np.int64),
+            "kind": _categories(numbers["kind"], pa.array(EVENT_KINDS, _TEXT)),
+            "prayer_id": _word_categories(events["prayer_id"]),
+            "person": _word_categories(events["person"]),
+            "at": at,
+            "source": _categories(numbers["source"], pa.array(SOURCES, _TEXT)),
+            "is_tainted": events["is_tainted"].to_numpy(),
+        },
+        copy=False,
+    )
+    return frame[list(EVENT_COLUMNS)]
+
+
+def _word_categories(column: pa.ChunkedArray) -> pd.Categorical:
+    words = column.unify_dictionaries().combine_chunks()
+    if isinstance(words, pa.ChunkedArray):
+        words = words.chunk(0) if words.num_chunks else pa.array([], column.type)
+    return _categories(words.indices.to_numpy(), words.dictionary)
+
+
+def _categories(codes: npt.NDArray[Any], words: pa.Array) -> pd.Categorical:
+    """Categories of the words that occur, in order of the alphabet."""
+    used = np.zeros(len(words), dtype=bool)
+    used[codes] = True
+    order = pc.sort_indices(words).to_numpy().astype(np.int64)
+    order = order[used[order]]
+    new_codes = np.full(len(words), -1, dtype=np.int32)
+    new_codes[order] = np.arange(len(order), dtype=np.int32)
+    index = pd.Index(words.take(pa.array(order)).to_pandas().astype("str"))
+    return pd.Categorical.from_codes(new_codes[codes], dtype=pd.CategoricalDtype(index))
+
+
 def _frame(
     table: pa.Table,
     files: pa.Table,
     columns: Mapping[str, str],
     *,
     times: Sequence[str] = (),
-    words: Mapping[str, Sequence[str]] | None = None,
 ) -> pd.DataFrame:
-    """A table with paths instead of file numbers, times instead of minutes, and words instead of their numbers."""
+    """A table with paths instead of file numbers and times instead of minutes."""
     built: dict[str, pa.ChunkedArray | pa.Array] = {}
     for name in columns:
         if name == "path":
@@ -70,8 +112,6 @@ def _frame(
         elif name in times:
             seconds = pc.multiply(table[name], pa.scalar(60, pa.int64()))
             built[name] = seconds.cast(pa.timestamp("s"))
-        elif words and name in words:
-            built[name] = pa.array(words[name], _TEXT).take(table[name].combine_chunks())
         elif columns[name] == "str":
             built[name] = table[name].cast(_TEXT)
         elif columns[name] == "int64":

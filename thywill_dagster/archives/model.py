@@ -2,21 +2,65 @@
 
 Frames have exactly these columns and dtypes, also with zero rows. Paths are relative to the archive root,
 with forward slashes. Times are naive: the archive's own clock, whole minutes. Texts never appear: they are
-kept as SHA-256 and length, and are read again from ``path:line`` by whoever must write them.
+kept as SHA-256 and length, and are read again from ``path:line`` by whoever must write them. Rows stand in
+the order of path and line.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 import pandas as pd
 
 EventKind = Literal[
-    "submitted", "prayed", "answered", "testimony", "archived", "restored", "flagged", "set", "removed", "skipped"
+    "submitted",
+    "prayed",
+    "answered",
+    "testimony",
+    "archived",
+    "restored",
+    "flagged",
+    "set",
+    "removed",
+    "skipped",
+    "other",
 ]
+"""``other``: an action that a later version replayed from its log and that no rule here uses."""
 Source = Literal["prayer_file", "monthly_activity", "users_file", "pipe_file"]
+
+Outcome = Literal["used", "redundant", "ignored", "problem"]
+
+LINE_RULES: Mapping[str, Outcome] = {
+    "header": "used",
+    "text": "used",
+    "event": "used",
+    "continuation": "used",
+    "registration": "used",
+    "account": "used",
+    "repeated_event": "redundant",
+    "blank": "ignored",
+    "title": "ignored",
+    "format": "ignored",
+    "date": "ignored",
+    "section": "ignored",
+    "total": "ignored",
+    "comment": "ignored",
+    "essay": "ignored",
+    "ignored_file": "ignored",
+    "problem": "problem",
+}
+"""The rule that a line fell under, and what that makes of it. Every line falls under exactly one.
+
+``header``: lines 1 to the empty line of a prayer file. ``text``: text and generated prayer with their section
+titles. ``continuation``: further lines of a testimony, of a tag, or of a name. ``repeated_event``: an event line
+of a prayer file that another file of the same prayer tells as well. ``date``: the date headers of a monthly file.
+``essay``: the free text of a membership application. ``ignored_file``: a file of a kind that says nothing of its
+own. ``problem``: could not be used, see ``archive_problems``.
+"""
 
 FILE_COLUMNS: Mapping[str, str] = {
     "path": "str",
@@ -27,10 +71,12 @@ FILE_COLUMNS: Mapping[str, str] = {
     "sha256": "str",
     "lines": "int64",
     "used": "int64",
+    "redundant": "int64",
     "ignored": "int64",
     "problems": "int64",
 }
-"""One row per file of the tree. ``month`` is ``YYYY-MM`` or empty; lines = used + ignored + problems."""
+"""One row per file of the tree. ``month`` is ``YYYY-MM`` or empty; ``lines`` = ``used`` + ``redundant`` +
+``ignored`` + ``problems``. ``sha256`` is empty and ``lines`` is 0 for a file that is not read."""
 
 PRAYER_COLUMNS: Mapping[str, str] = {
     "path": "str",
@@ -46,21 +92,23 @@ PRAYER_COLUMNS: Mapping[str, str] = {
     "events": "int64",
 }
 """One row per prayer file. ``reading`` says what decided where the activity section begins, see
-:data:`thywill_dagster.archives.prayer_file.Reading`. ``prayer_id`` is empty for a file without a header
-that no database row points to."""
+:data:`thywill_dagster.archives.prayer_file.Reading`. ``prayer_id`` is ``temp`` for a file whose header never
+got its id and that no database row points to. ``author`` is empty where the header's first lines do not prove
+it. ``text_sha256`` is empty where the text could not be read."""
 
 EVENT_COLUMNS: Mapping[str, str] = {
-    "path": "str",
+    "path": "category",
     "line": "int64",
-    "kind": "str",
-    "prayer_id": "str",
-    "person": "str",
+    "kind": "category",
+    "prayer_id": "category",
+    "person": "category",
     "at": "datetime64[s]",
-    "source": "str",
+    "source": "category",
     "is_tainted": "bool",
 }
-"""One row per event line. ``person`` is the name as it stands in the line (in pipe files a user id);
-``is_tainted`` marks lines that a user's text could have produced: they are never automatic evidence."""
+"""One row per event line. ``person`` is the name as it stands in the line (in pipe files mostly a user id);
+``is_tainted`` marks lines that a user's text could have produced: they are never automatic evidence. Texts are
+categories, in order of the alphabet: as texts of their own, two million events would take four hundred megabytes."""
 
 REGISTRATION_COLUMNS: Mapping[str, str] = {
     "path": "str",
@@ -83,17 +131,51 @@ ACCOUNT_COLUMNS: Mapping[str, str] = {
     "person": "str",
     "other_person": "str",
     "key_sha256": "str",
+    "is_tainted": "bool",
 }
-"""One row per line of a role, token, session, request or configuration file. ``key_sha256`` is the hash of
-the row's own key (token, session id, ...), which is private."""
+"""One row per entry of a role, token, session, request or configuration file. ``at`` is as written, on the
+kind's clock. ``key_sha256`` is the hash of the entry's own key (token, session id, ...), which is private."""
 
 PROBLEM_COLUMNS: Mapping[str, str] = {"path": "str", "line": "int64", "reason": "str"}
 """One row per line, or with line 0 per file, that could not be used."""
 
+ACCOUNTING_COLUMNS: Mapping[str, str] = {
+    "kind": "str",
+    "month": "str",
+    "rule": "str",
+    "outcome": "str",
+    "lines": "int64",
+}
+"""How many lines of a month's files of a kind fell under each rule of :data:`LINE_RULES`."""
+
+MONTH_COLUMNS: Mapping[str, str] = {
+    "month": "str",
+    "files": "int64",
+    "lines": "int64",
+    "used": "int64",
+    "redundant": "int64",
+    "ignored": "int64",
+    "problems": "int64",
+    "files_with_problems": "int64",
+    "prayers": "int64",
+    "events": "int64",
+    "tainted_events": "int64",
+    "registrations": "int64",
+}
+"""One row per month of the archive; the row with the empty month holds the files that belong to none.
+``files_with_problems`` counts files with an unusable line and files that could not be used at all."""
+
+PROBLEMS_PER_FILE = 1000
+"""Rows of ``archive_problems`` that one file gives at most; one more says how many were left out."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchiveRecords:
-    """Everything that one reading of an archive tree gave."""
+    """Everything that one reading of an archive tree gave.
+
+    Attributes:
+        files_read: how many files had to be opened; the others were known from an earlier reading.
+    """
 
     files: pd.DataFrame
     prayers: pd.DataFrame
@@ -101,6 +183,8 @@ class ArchiveRecords:
     registrations: pd.DataFrame
     accounts: pd.DataFrame
     problems: pd.DataFrame
+    accounting: pd.DataFrame = field(default_factory=lambda: make_frame((), ACCOUNTING_COLUMNS))
+    files_read: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +197,7 @@ class PrayerTexts:
     testimonies: Sequence[str] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ReadingContext:
     """What is known from the database before the archives are read. Everything may be empty.
 
@@ -127,18 +211,51 @@ class ReadingContext:
     names: frozenset[str] = frozenset()
     prayer_id_by_path: Mapping[str, str] = field(default_factory=dict)
 
+    @cached_property
+    def broken_names(self) -> Mapping[str, Sequence[Sequence[str]]]:
+        """First line of every known name with a line break to the lines of all such names, longest first."""
+        found: dict[str, list[list[str]]] = {}
+        for name in sorted(self.names):
+            lines = name.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+            if len(lines) > 1:
+                found.setdefault(lines[0], []).append(lines)
+        for names in found.values():
+            names.sort(key=len, reverse=True)
+        return found
+
+
+QuestionKind = Literal["texts", "owner", "tag", "name"]
+Question = tuple[QuestionKind, str]
+"""Something outside the file that its reading depends on: the texts of a prayer, the prayer of a path, the tag
+of a prayer, whether a name is known. (All readings depend on the known names with a line break.)"""
+
 
 @dataclass(slots=True)
 class ParsedFile:
-    """What one file gave, as plain tuples in the order of the frame columns (without the path)."""
+    """What one file gave, as plain tuples in the order of the frame columns (without the path).
 
-    used: int = 0
-    ignored: int = 0
+    Attributes:
+        counts: rule of :data:`LINE_RULES` to number of lines.
+        questions: what the reading depended on beside the bytes.
+        broken_names: what stood in the name's place of lines that begin like an entry and end like none: the
+            first part of a name with a line break leaves such a line.
+        tag: first line of the tag in a prayer file's header; None without one.
+    """
+
+    counts: Counter[str] = field(default_factory=Counter)
     prayer: tuple[object, ...] | None = None
     events: list[tuple[object, ...]] = field(default_factory=list)
     registrations: list[tuple[object, ...]] = field(default_factory=list)
     accounts: list[tuple[object, ...]] = field(default_factory=list)
     problems: list[tuple[int, str]] = field(default_factory=list)
+    questions: list[Question] = field(default_factory=list)
+    broken_names: list[str] = field(default_factory=list)
+    tag: str | None = None
+
+    def add_problem(self, line: int, reason: str) -> None:
+        """Accounts for one line that cannot be used."""
+        self.counts["problem"] += 1
+        self.problems.append((line, reason))
 
 
 def make_frame(rows: Sequence[Sequence[object]], columns: Mapping[str, str]) -> pd.DataFrame:

@@ -1,145 +1,433 @@
 """A monthly activity file: date headers, and under each the lines of the day.
 
 It is the second witness of authorship, marks and inviters; no repair tool of the application ever wrote here.
-Only the project tag is free text. A tag may contain line breaks and so forge lines: a ``submitted`` line with
-a tag is believed to end where it ends only if the database's tag, or the header of that prayer's own file,
-says the same; otherwise every later line of the file is tainted.
+What can forge lines in it, and what is done about it:
+
+- Only the project tag is free text. A ``submitted`` line with a tag is believed to end where it ends only if the
+  database's tag, or the header of that prayer's own file, says the same; otherwise every later line of the file
+  is tainted.
+- An old name may hold a line break. A line that is no entry is what such a name leaves: it taints the entries
+  before and behind it. (A name at the end of a line leaves nothing here, but it does where it begins a line;
+  see :mod:`thywill_dagster.archives.broken_names`.)
+- A date header stands behind an empty line and lies in the file's month. Under any other the entries are tainted.
+- A last line without a line break may be cut off, and with it an id or a name.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from thywill_dagster.archives.lines import is_readable, normalise_newlines, split_lines
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from thywill_dagster.archives.line_table import NOT_A_TIME, LineTable, Mask, which
+from thywill_dagster.archives.lines import (
+    drop_overlong_lines,
+    is_readable,
+    normalise_bytes,
+    normalise_newlines,
+    why_unreadable,
+)
 from thywill_dagster.archives.model import ParsedFile, ReadingContext
-from thywill_dagster.archives.registration_file import split_invitation
+from thywill_dagster.archives.names import join_broken_inviter, join_broken_name, read_registration
+from thywill_dagster.archives.tables import EVENT_KINDS, events_table
 from thywill_dagster.archives.timestamps import DATE_PATTERN, parse_clock, parse_date
 
-_TITLE = re.compile(r"Activity for \w+ \d{4}")
+SOURCE = "monthly_activity"
+ID_LENGTH = 32
+"""Of the ids that the application makes; lines with any other id are read one by one."""
+
+_TITLE = re.compile(r"Activity for [A-Za-z]+ [0-9]{4}")
 _DATE = re.compile(DATE_PATTERN)
-_LINE = re.compile(r"(\d\d:\d\d) - (.+)", re.DOTALL)
+_LINE = re.compile(r"([0-9]{2}:[0-9]{2}) - (.+)", re.DOTALL)
 _ID = r"([0-9A-Za-z_-]+)"
-_SUBMITTED = re.compile(rf"(.+?) submitted prayer {_ID} \((.*)", re.DOTALL)
-_ACTIONS: tuple[tuple[str, Callable[[str], re.Match[str] | None]], ...] = tuple(
-    (kind, re.compile(rf"(.+){suffix}", re.DOTALL).fullmatch)
-    for kind, suffix in (
-        ("prayed", rf" prayed for prayer {_ID}"),
-        ("submitted", rf" submitted prayer {_ID}"),
-        ("archived", rf" archived prayer {_ID}"),
-        ("restored", rf" restored prayer {_ID}"),
-        ("answered", rf" marked prayer {_ID} as answered"),
-        ("testimony", rf" added testimony for prayer {_ID}"),
-        ("flagged", rf" flagged prayer {_ID}"),
-    )
+_TAGGED = re.compile(rf"(.+?) submitted prayer {_ID} \((.*)", re.DOTALL)
+_TAGGED_WORDS = " submitted prayer "
+_REGULAR_ID = rf"^[0-9A-Za-z_-]{{{ID_LENGTH}}}$"
+ACTIONS = (
+    ("prayed", " prayed for prayer ", ""),
+    ("submitted", " submitted prayer ", ""),
+    ("archived", " archived prayer ", ""),
+    ("restored", " restored prayer ", ""),
+    ("answered", " marked prayer ", " as answered"),
+    ("testimony", " added testimony for prayer ", ""),
+    ("flagged", " flagged prayer ", ""),
 )
+"""Kind of event, and what stands between name and id and behind the id."""
+_PATTERNS = tuple(
+    (kind, re.compile(rf"(.+){before}{_ID}{behind}", re.DOTALL).fullmatch) for kind, before, behind in ACTIONS
+)
+_KINDS = np.array([EVENT_KINDS.index(kind) for kind, _, _ in ACTIONS], dtype=np.int8)
 _DIRECTLY = " registered directly"
 _INVITED = " registered via invitation from "
 _INVITED_BY_NOBODY = " registered via invitation"
+_DAY = 1440
 
 
-def parse_monthly_activity(text: str, context: ReadingContext, header_tags: Mapping[str, str]) -> ParsedFile:
+@dataclass(slots=True, kw_only=True)
+class MonthlyEvents:
+    """The regular event lines of a monthly file, in columns of equal length and in order of line."""
+
+    line: npt.NDArray[np.int64]
+    kind: npt.NDArray[np.int8]
+    prayer_id: pa.DictionaryArray
+    person: pa.DictionaryArray
+    at: npt.NDArray[np.int64]
+    is_tainted: Mask
+
+    def as_table(self, file: int) -> pa.Table:
+        """As rows of table ``events``."""
+        return events_table(
+            file=np.full(len(self.line), file, dtype=np.int64),
+            line=self.line,
+            kind=_KINDS[self.kind],
+            prayer_id=self.prayer_id,
+            person=self.person,
+            at=self.at,
+            source="monthly_activity",
+            is_tainted=self.is_tainted,
+        )
+
+
+@dataclass(slots=True)
+class _State:
+    """What the lines before mean for the lines behind."""
+
+    midnight: int | None = None
+    is_dated: bool = True
+    """Whether the date header above is beyond doubt."""
+    is_tainted: bool = False
+    midnights: list[tuple[int, int, bool]] = field(default_factory=list)
+    """Line index of a date header, its midnight, whether it is beyond doubt."""
+    tainted_from: int | None = None
+    bad_lines: list[int] = field(default_factory=list)
+    taken: list[tuple[int, int]] = field(default_factory=list)
+    """First and last index of lines that belong to the entry before them."""
+
+
+def parse_monthly_activity(
+    content: bytes, month: str, context: ReadingContext, header_tags: Mapping[str, str], *, in_bulk: bool = True
+) -> tuple[ParsedFile, MonthlyEvents | None]:
     """Reads one monthly activity file.
 
     Args:
-        text: the file with normalised newlines.
+        content: the file.
+        month: ``YYYY-MM`` of the file.
         context: what the database knows.
-        header_tags: prayer id to the first line of the tag in the header of that prayer's own file.
+        header_tags: prayer id to the :func:`tag_key` of the tag in the header of that prayer's own file.
+        in_bulk: whether regular lines are read in columns; the answer is the same.
+
+    Returns:
+        What was read line by line, and the regular event lines.
     """
-    lines = split_lines(text)
+    content = drop_overlong_lines(normalise_bytes(content))
     parsed = ParsedFile()
-    if not lines:
+    if not content:
         parsed.problems.append((0, "empty file"))
-        return parsed
-    index = 0
-    if _TITLE.fullmatch(lines[0]):
-        parsed.ignored += 1
-        index = 1
-    midnight: int | None = None
-    is_tainted = False
-    taint_next = False
-    while index < len(lines):
-        line = lines[index]
-        number = index + 1
-        index += 1
-        if line == "":
-            parsed.ignored += 1
-            continue
+        return parsed, None
+    is_cut = not content.endswith(b"\n")
+    table = LineTable(content + b"\n" if is_cut else content)
+    reader = _Reader(table, month, context, header_tags, parsed, last_is_cut=is_cut)
+    return parsed, reader.read(in_bulk=in_bulk and _is_clean(content) and not context.broken_names)
+
+
+def tag_key(tag: str) -> str:
+    """What is kept of a tag, so that no text is."""
+    import hashlib
+
+    return hashlib.blake2b(tag.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def _is_clean(content: bytes) -> bool:
+    if b"\x00" in content:
+        return False
+    try:
+        return content.isascii() or bool(content.decode())
+    except UnicodeDecodeError:
+        return False
+
+
+class _Reader:
+    def __init__(
+        self,
+        table: LineTable,
+        month: str,
+        context: ReadingContext,
+        header_tags: Mapping[str, str],
+        parsed: ParsedFile,
+        *,
+        last_is_cut: bool,
+    ) -> None:
+        self.table = table
+        self.context = context
+        self.header_tags = header_tags
+        self.parsed = parsed
+        self.cut_line = len(table) - 1 if last_is_cut else -1
+        self.state = _State()
+        self.first_day, self.last_day = _days_of(month)
+
+    def read(self, *, in_bulk: bool) -> MonthlyEvents | None:
+        table = self.table
+        empty = table.starts == table.ends
+        number_of_empty = int(empty.sum())
+        regular = self._find_regular() if in_bulk else None
+        special = ~empty if regular is None else ~(empty | regular.mask)
+        if self.cut_line >= 0:
+            special[self.cut_line] = not empty[self.cut_line]
+        taken_until = -1
+        for index in np.flatnonzero(special).tolist():
+            if index > taken_until:
+                extra = self._read_line(index)
+                if extra:
+                    taken_until = index + extra
+                    self.state.taken.append((index + 1, taken_until))
+        events = None if regular is None else self._keep_regular(regular, special)
+        for first, last in self.state.taken:
+            number_of_empty -= int(empty[first : last + 1].sum())
+        if number_of_empty:
+            self.parsed.counts["blank"] += number_of_empty
+        self._taint_neighbours(events)
+        return events
+
+    # Regular lines, in columns.
+
+    def _find_regular(self) -> _Regular | None:
+        table = self.table
+        is_timed = table.stands_at(table.starts + 5, b" - ")
+        kind = which(
+            [
+                is_timed
+                & table.stands_at(table.ends - len(behind) - ID_LENGTH - len(before), before.encode())
+                & (table.stands_at(table.ends - len(behind), behind.encode()) if behind else True)
+                & (table.ends - len(behind) - ID_LENGTH - len(before) > table.starts + 8)
+                for _, before, behind in ACTIONS
+            ]
+        )
+        chosen = np.flatnonzero(kind >= 0)
+        if not len(chosen):
+            return None
+        before_lengths = np.array([len(before) for _, before, _ in ACTIONS])[kind[chosen]]
+        behind_lengths = np.array([len(behind) for _, _, behind in ACTIONS])[kind[chosen]]
+        starts, id_ends = table.starts[chosen], table.ends[chosen] - behind_lengths
+        minutes = table.times(starts, starts + 5, parse_clock)
+        ids = table.pieces(id_ends - ID_LENGTH, id_ends)
+        persons = table.pieces(starts + 8, id_ends - ID_LENGTH - before_lengths)
+        is_id = np.array(pc.match_substring_regex(ids.dictionary, _REGULAR_ID))
+        is_name = ~np.array(pc.match_substring(persons.dictionary, _TAGGED_WORDS))
+        good = (minutes != NOT_A_TIME) & is_id[ids.indices.to_numpy()] & is_name[persons.indices.to_numpy()]
+        mask = np.zeros(len(table), dtype=bool)
+        mask[chosen[good]] = True
+        return _Regular(mask, chosen, good, kind[chosen], ids, persons, minutes)
+
+    def _keep_regular(self, regular: _Regular, special: Mask) -> MonthlyEvents:
+        """The regular lines that belong to no other entry, with their days; the rest become problems."""
+        mask = regular.mask & ~special
+        for first, last in self.state.taken:
+            mask[first : last + 1] = False
+        keep = regular.good & mask[regular.chosen]
+        chosen = regular.chosen[keep]
+        headers = self.state.midnights
+        at_header = np.searchsorted(np.array([index for index, _, _ in headers], dtype=np.int64), chosen) - 1
+        for index in chosen[at_header < 0].tolist():
+            self._add_problem(index, "no date header above")
+        dated = at_header >= 0
+        keep[np.flatnonzero(keep)[~dated]] = False
+        chosen, at_header = chosen[dated], at_header[dated]
+        midnights = np.array([midnight for _, midnight, _ in headers], dtype=np.int64)[at_header]
+        is_tainted = ~np.array([is_sure for _, _, is_sure in headers], dtype=bool)[at_header]
+        if self.state.tainted_from is not None:
+            is_tainted |= chosen > self.state.tainted_from
+        self.parsed.counts["event"] += len(chosen)
+        kept = pa.array(keep)
+        return MonthlyEvents(
+            line=chosen + 1,
+            kind=regular.kind[keep],
+            prayer_id=regular.ids.filter(kept),
+            person=regular.persons.filter(kept),
+            at=midnights + regular.minutes[keep],
+            is_tainted=is_tainted,
+        )
+
+    # Other lines, one by one.
+
+    def _read_line(self, index: int) -> int:
+        """Reads a line that is not empty; returns how many further lines belong to it."""
+        line = self.table.line(index)
+        if index == 0 and _TITLE.fullmatch(line):
+            self.parsed.counts["title"] += 1
+            return 0
+        if not is_readable(line):
+            return self._add_problem(index, why_unreadable(line))
         if _DATE.fullmatch(line) and (day := parse_date(line)) is not None:
-            midnight = day
-            parsed.ignored += 1
-            continue
-        match = _LINE.fullmatch(line) if is_readable(line) else None
+            return self._read_date(index, day)
+        match = _LINE.fullmatch(line)
         minute = parse_clock(match.group(1)) if match else None
-        if match is None or minute is None or midnight is None:
-            reason = "no date header above" if match and midnight is None else "unreadable activity line"
-            parsed.problems.append((number, reason))
-            taint_next = True
-            continue
-        at, rest = midnight + minute, match.group(2)
-        if tagged := _SUBMITTED.fullmatch(rest):
+        if match is None or minute is None:
+            return self._add_problem(index, "unreadable activity line")
+        if self.state.midnight is None:
+            return self._add_problem(index, "no date header above")
+        rest, extra = match.group(2), 0
+        if joined := join_broken_name(rest, self._following(rest, index), 0, self.context.broken_names):
+            whole, extra = joined
+            used = self._read_entry(index, whole, self.state.midnight + minute, extra)
+            if used is not None:
+                self.parsed.counts["continuation"] += extra
+                return used
+        used = self._read_entry(index, rest, self.state.midnight + minute, 0)
+        if used is None:
+            self.parsed.broken_names.append(rest)
+            return self._add_problem(index, "unknown kind of activity")
+        return used
+
+    def _following(self, part: str, index: int) -> list[str]:
+        """The lines behind one that ends with the first part of a known name with a line break, else none."""
+        names = self.context.broken_names.get(part, ())
+        last = min(index + max(map(len, names), default=1), len(self.table))
+        return [self.table.line(i) for i in range(index + 1, last)] if names else []
+
+    def _read_date(self, index: int, day: int) -> int:
+        self.parsed.counts["date"] += 1
+        is_behind_empty = index > 0 and self.table.starts[index - 1] == self.table.ends[index - 1]
+        is_sure = bool(is_behind_empty) and self.first_day - _DAY <= day <= self.last_day + _DAY
+        self.state.midnight, self.state.is_dated = day, is_sure
+        self.state.midnights.append((index, day, is_sure))
+        if not is_sure:
+            reason = "a date outside the file's month" if is_behind_empty else "a date header within other lines"
+            self.parsed.counts["date"] -= 1
+            self.parsed.add_problem(index + 1, reason)
+        return 0
+
+    def _read_entry(self, index: int, rest: str, at: int, extra: int) -> int | None:
+        """Reads an entry behind its clock; the lines that belong to it, None if it is none."""
+        is_tainted = self.state.is_tainted or not self.state.is_dated or index == self.cut_line
+        event = _read_event(rest)
+        if tagged := _TAGGED.fullmatch(rest):
             person, prayer_id, tag = tagged.groups()
-            parsed.used += 1
-            parsed.events.append(
-                (number, "submitted", prayer_id, person, at, "monthly_activity", is_tainted or taint_next)
-            )
-            extra = _lines_of_tag(prayer_id, tag, lines, index, context, header_tags)
-            if extra is None:
-                is_tainted = True
-            else:
-                parsed.used += extra
-                index += extra
-        elif event := _read_event(rest):
+            lines_of_tag = self._lines_of_tag(prayer_id, tag, index + extra)
+            # A name may look like the beginning of such a line; then only a confirmed tag decides.
+            is_doubtful = lines_of_tag is None and event is not None
+            self._add_event(index, "submitted", prayer_id, person, at, is_tainted or is_doubtful)
+            if lines_of_tag is None:
+                self.state.is_tainted = True
+                if self.state.tainted_from is None:
+                    self.state.tainted_from = index
+                return extra
+            self.parsed.counts["continuation"] += lines_of_tag
+            return extra + lines_of_tag
+        if event is not None:
             kind, person, prayer_id = event
-            parsed.used += 1
-            parsed.events.append((number, kind, prayer_id, person, at, "monthly_activity", is_tainted or taint_next))
-        elif registration := _read_registration(rest, context.names):
-            name, inviter, is_ambiguous = registration
-            parsed.used += 1
-            parsed.registrations.append(
-                (number, name, at, inviter, "monthly_activity", is_tainted or taint_next, is_ambiguous)
+            self._add_event(index, kind, prayer_id, person, at, is_tainted)
+            return extra
+        registration = self._read_registration(rest)
+        if registration is None:
+            return None
+        name, inviter, is_ambiguous = registration
+        if longer := join_broken_inviter(
+            inviter, self._following(inviter, index + extra), 0, self.context.broken_names
+        ):
+            is_ambiguous = is_ambiguous or self._is_known(inviter)
+            inviter = longer[0]
+            extra += longer[1]
+            self.parsed.counts["continuation"] += longer[1]
+        self.parsed.counts["registration"] += 1
+        self.parsed.registrations.append((index + 1, name, at, inviter, SOURCE, is_tainted, is_ambiguous))
+        return extra
+
+    def _add_event(self, index: int, kind: str, prayer_id: str, person: str, at: int, is_tainted: bool) -> None:
+        self.parsed.counts["event"] += 1
+        self.parsed.events.append((index + 1, kind, prayer_id, person, at, SOURCE, is_tainted))
+
+    def _read_registration(self, rest: str) -> tuple[str, str, bool] | None:
+        found = read_registration(rest, _DIRECTLY, _INVITED, self._is_known)
+        if found is None and rest.endswith(_INVITED_BY_NOBODY) and len(rest) > len(_INVITED_BY_NOBODY):
+            return rest[: -len(_INVITED_BY_NOBODY)], "", True
+        return found
+
+    def _is_known(self, name: str) -> bool:
+        self.parsed.questions.append(("name", name))
+        return name in self.context.names
+
+    def _lines_of_tag(self, prayer_id: str, first: str, index: int) -> int | None:
+        """How many further lines the tag spans; None if nothing says so."""
+        self.parsed.questions.append(("tag", prayer_id))
+        texts = self.context.texts.get(prayer_id)
+        if texts is not None and texts.tag:
+            tag = (normalise_newlines(texts.tag) + ")").split("\n")
+            extra = len(tag) - 1
+            last = min(index + 1 + extra, len(self.table))
+            if tag[0] == first and [self.table.line(i) for i in range(index + 1, last)] == tag[1:]:
+                return extra
+            return None
+        # The file's header shows the tag's first line. Here the tag is closed right behind that line, so it
+        # has no second one: a longer tag would have put its next line where the bracket stands.
+        is_closed = first.endswith(")") and self.header_tags.get(prayer_id) == tag_key(first[:-1])
+        return 0 if is_closed else None
+
+    def _add_problem(self, index: int, reason: str) -> int:
+        self.parsed.add_problem(index + 1, reason)
+        self.state.bad_lines.append(index + 1)
+        return 0
+
+    def _taint_neighbours(self, events: MonthlyEvents | None) -> None:
+        """Taints the entry before and the entry behind every line that is none."""
+        if not self.state.bad_lines:
+            return
+        regular = events.line if events is not None else np.empty(0, dtype=np.int64)
+        entries = np.sort(
+            np.concatenate(
+                [
+                    regular,
+                    np.array([row[0] for row in self.parsed.events], dtype=np.int64),
+                    np.array([row[0] for row in self.parsed.registrations], dtype=np.int64),
+                ]
             )
-        else:
-            parsed.problems.append((number, "unknown kind of activity"))
-            taint_next = True
-            continue
-        taint_next = False
-    return parsed
+        )
+        at = np.searchsorted(entries, np.array(self.state.bad_lines))
+        near = {int(entries[i]) for i in {*(at - 1).tolist(), *at.tolist()} if 0 <= i < len(entries)}
+        if events is not None:
+            events.is_tainted |= np.isin(regular, np.array(sorted(near), dtype=np.int64))
+        self.parsed.events = [(*row[:-1], row[-1] or row[0] in near) for row in self.parsed.events]
+        self.parsed.registrations = [
+            (*row[:-2], row[-2] or row[0] in near, row[-1]) for row in self.parsed.registrations
+        ]
+
+
+@dataclass(slots=True)
+class _Regular:
+    mask: Mask
+    chosen: npt.NDArray[np.int64]
+    good: Mask
+    kind: npt.NDArray[np.int8]
+    ids: pa.DictionaryArray
+    persons: pa.DictionaryArray
+    minutes: npt.NDArray[np.int64]
 
 
 def _read_event(rest: str) -> tuple[str, str, str] | None:
-    for kind, fullmatch in _ACTIONS:
+    for kind, fullmatch in _PATTERNS:
         if match := fullmatch(rest):
             return kind, match.group(1), match.group(2)
     return None
 
 
-def _read_registration(rest: str, names: frozenset[str]) -> tuple[str, str, bool] | None:
-    if rest.endswith(_DIRECTLY) and len(rest) > len(_DIRECTLY):
-        return rest[: -len(_DIRECTLY)], "", False
-    if _INVITED in rest:
-        return split_invitation(rest, _INVITED, names)
-    if rest.endswith(_INVITED_BY_NOBODY) and len(rest) > len(_INVITED_BY_NOBODY):
-        return rest[: -len(_INVITED_BY_NOBODY)], "", True
-    return None
+def _days_of(month: str) -> tuple[int, int]:
+    """Midnights of the first and the last day of ``YYYY-MM``."""
+    first = np.datetime64(month, "M")
+    last = (first + 1).astype("datetime64[D]") - 1
+    return int(first.astype("datetime64[m]").astype(np.int64)), int(last.astype("datetime64[m]").astype(np.int64))
 
 
-def _lines_of_tag(
-    prayer_id: str,
-    first: str,
-    lines: list[str],
-    index: int,
-    context: ReadingContext,
-    header_tags: Mapping[str, str],
-) -> int | None:
-    """How many further lines the tag spans; None if nothing says so."""
-    texts = context.texts.get(prayer_id)
-    if texts is not None and texts.tag:
-        tag = (normalise_newlines(texts.tag) + ")").split("\n")
-        extra = len(tag) - 1
-        if tag[0] == first and lines[index : index + extra] == tag[1:]:
-            return extra
-        return None
-    # The file's header shows the tag's first line. Here the tag is closed right behind that line, so it
-    # has no second one: a longer tag would have put its next line where the bracket stands.
-    return 0 if header_tags.get(prayer_id, "\n") + ")" == first else None
+def read_event_entry(rest: str) -> tuple[str, str] | None:
+    """Kind and person of an entry behind its clock; None if it is no event."""
+    event = _read_event(rest)
+    return event[:2] if event else None
+
+
+def read_registration_entry(rest: str) -> tuple[str, str] | None:
+    """Name and inviter of an entry behind its clock; None if it is no registration."""
+    found = read_registration(rest, _DIRECTLY, _INVITED, lambda name: False)
+    return found[:2] if found else None

@@ -1,160 +1,386 @@
-"""An inventory to records: chooses the reader of each file and accounts for every line."""
+"""An inventory to records: chooses the reader of each file, keeps what is known, and accounts for every line."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
-from thywill_dagster.archives.inventory import ArchiveFile, Inventory, read_archive_file
-from thywill_dagster.archives.kinds import ArchiveKind, kind_of, month_of
-from thywill_dagster.archives.lines import decode, split_lines
-from thywill_dagster.archives.model import (
-    ACCOUNT_COLUMNS,
-    EVENT_COLUMNS,
-    FILE_COLUMNS,
-    PRAYER_COLUMNS,
-    PROBLEM_COLUMNS,
-    REGISTRATION_COLUMNS,
-    ArchiveRecords,
-    ParsedFile,
-    ReadingContext,
-    make_frame,
+import numpy as np
+import numpy.typing as npt
+
+from thywill_dagster.archives.account_file import parse_application, parse_blocks, parse_event_log
+from thywill_dagster.archives.cache import CacheKey, read_cache, write_cache
+from thywill_dagster.archives.inventory import Fingerprint, Inventory, TreeReader, is_settled
+from thywill_dagster.archives.kinds import ArchiveKind, place_of
+from thywill_dagster.archives.lines import (
+    MAXIMUM_LINES,
+    count_lines,
+    decode,
+    drop_overlong_lines,
+    normalise_bytes,
 )
-from thywill_dagster.archives.monthly_activity import parse_monthly_activity
+from thywill_dagster.archives.model import ArchiveRecords, ParsedFile, Question, ReadingContext
+from thywill_dagster.archives.monthly_activity import MonthlyEvents, parse_monthly_activity, tag_key
 from thywill_dagster.archives.pipe_file import parse_pipe_file
-from thywill_dagster.archives.prayer_file import parse_prayer_file
+from thywill_dagster.archives.prayer_batch import PrayerBatch
+from thywill_dagster.archives.prayer_file import TEMPORARY_ID, parse_prayer_file
+from thywill_dagster.archives.records import make_records
 from thywill_dagster.archives.registration_file import parse_registration_file
+from thywill_dagster.archives.tables import FILES, RULES, TableBuilder, Tables, as_table, merge_tables
 
-_TAG = "\nProject: "
+BATCH_BYTES = 4 * 1024 * 1024
+"""Prayer files are read together up to this size; larger batches leave the processor's cache."""
+MAXIMUM_TEXT_BYTES = 16 * 1024 * 1024
+"""Of a file that is read line by line; only monthly files may be larger."""
+
+OnFile = Callable[[int, int], None]
+Numbered = tuple[int, str, ArchiveKind | None, str]
+"""A file's place in the inventory, its path, its kind, its month."""
 
 
 def parse_archives(
     inventory: Inventory,
-    context: ReadingContext,
+    context: ReadingContext | Callable[[], ReadingContext],
     *,
-    on_file: Callable[[int, int], None] = lambda done, total: None,
+    on_file: OnFile = lambda done, total: None,
+    cache: Path | None = None,
+    context_key: str = "",
+    clock_ns: Callable[[], int] = time.time_ns,
 ) -> ArchiveRecords:
-    """Reads every file of the inventory.
+    """Reads every file of the inventory that is not known from an earlier reading.
 
     Nothing stops the rest: a file that cannot be read becomes a row of ``problems``.
 
     Args:
         inventory: what is there.
-        context: what the database knows; decides how texts are told from lines.
+        context: what the database knows, or how to find that out; decides how texts are told from lines.
         on_file: told how many files are done, for a progress bar.
+        cache: file that keeps what was read for the next time; nothing is kept without it.
+        context_key: equal keys mean equal contexts, so that the context need not be looked at.
+        clock_ns: the time, to know which files may still be changing.
     """
-    rows = _Rows()
-    header_tags: dict[str, str] = {}
-    for path, reason in inventory.left_out:
-        rows.problems.append((path, 0, reason))
-    # Prayer files first: their headers help to read the tags in the monthly files.
-    ordered = sorted(
-        ((kind_of(f.path), f) for f in inventory.files),
-        key=lambda pair: pair[0] is None or pair[0].reader != "prayer_file",
-    )
-    for done, (kind, file) in enumerate(ordered, start=1):
+    reading = _Reading(inventory, context, on_file, keeps_answers=cache is not None, now_ns=clock_ns())
+    known = read_cache(cache, CacheKey.of(inventory.root)) if cache is not None else None
+    if known is not None:
+        reading.recall(known.tables, is_same_context=bool(context_key) and known.context_key == context_key)
+    tables = reading.read()
+    is_changed = known is None or known.context_key != context_key or reading.files_read > 0
+    if cache is not None and (is_changed or len(tables["files"]) != len(known.tables["files"] if known else ())):
+        write_cache(cache, CacheKey.of(inventory.root), tables, context_key)
+    return make_records(tables, inventory.left_out, reading.files_read)
+
+
+@dataclass(slots=True)
+class _Kept:
+    """Files of an earlier reading that need not be opened again."""
+
+    tables: Tables
+    numbers: npt.NDArray[np.int64]
+    """Of each of its files, -1 if it is gone or changed."""
+
+
+@dataclass(slots=True)
+class _Reading:
+    """One reading of one tree."""
+
+    inventory: Inventory
+    _context: ReadingContext | Callable[[], ReadingContext]
+    on_file: OnFile
+    keeps_answers: bool
+    now_ns: int
+    files_read: int = 0
+    done: int = 0
+    kept: _Kept | None = None
+    header_tags: dict[str, str] = field(default_factory=dict)
+    _ambiguous_tags: set[str] = field(default_factory=set)
+
+    @property
+    def context(self) -> ReadingContext:
+        if not isinstance(self._context, ReadingContext):
+            self._context = self._context()
+        return self._context
+
+    def recall(self, tables: Tables, *, is_same_context: bool) -> None:
+        """Takes over what an earlier reading knew of files that have not changed since."""
+        here = {file.path: number for number, file in enumerate(self.inventory.files)}
+        files = tables["files"]
+        paths = files["path"].to_pylist()
+        columns = ("size", "modified_ns", "changed_ns", "inode")
+        known = zip(*(files[column].to_pylist() for column in columns), strict=True)
+        is_settled = files["is_settled"].to_pylist()
+        numbers = np.full(len(paths), -1, dtype=np.int64)
+        with TreeReader(self.inventory.root) as tree:
+            for old, (path, fingerprint, settled) in enumerate(zip(paths, known, is_settled, strict=True)):
+                number = here.get(path, -1)
+                if number >= 0 and settled and _is_unchanged(tree, path, fingerprint):
+                    numbers[old] = number
+        self.kept = _Kept(tables, numbers)
+        if not is_same_context:
+            self._forget_other_answers(lambda kind: kind != "monthly_activity")
+
+    def read(self) -> Tables:
+        """Reads what is not known, prayer files first: their headers help to read the tags in the monthly files."""
+        builder = TableBuilder()
+        taken = set(self.kept.numbers.tolist()) if self.kept is not None else set()
+        files: list[Numbered] = [
+            (number, file.path, *place_of(file.path))
+            for number, file in enumerate(self.inventory.files)
+            if number not in taken
+        ]
+        prayers = [entry for entry in files if entry[2] is not None and entry[2].reader == "prayer_file"]
+        others = [entry for entry in files if entry[2] is None or entry[2].reader != "prayer_file"]
+        self.done = len(self.inventory.files) - len(files)
+        if self.kept is not None:
+            self._recall_tags()
+        self._read_prayers(prayers, builder)
+        if self.kept is not None:
+            before, files_ = self.kept.numbers.copy(), self.inventory.files
+            self._forget_other_answers(lambda kind: kind == "monthly_activity")
+            forgotten = before[before != self.kept.numbers].tolist()
+            others += [(n, files_[n].path, *place_of(files_[n].path)) for n in forgotten]
+        self._read_others(others, builder)
+        self.files_read = len(prayers) + len(others)
+        return self._merge(builder, [number for number, *_ in (*prayers, *others)])
+
+    # Files.
+
+    def _read_prayers(self, files: Sequence[Numbered], builder: TableBuilder) -> None:
+        if not files:
+            return
+        batch = PrayerBatch(self.context)
+        facts: list[tuple[object, ...]] = []
+        reads_in_bulk = not self.context.broken_names
+        with TreeReader(self.inventory.root) as tree:
+            for entry in files:
+                content = self._open(tree, entry, builder)
+                if content is None:
+                    continue
+                data, fingerprint = content
+                number, path, _, month = entry
+                if reads_in_bulk and _is_regular(data) and batch.add(number, data):
+                    facts.append((number, path, month, *fingerprint, hashlib.sha256(data).hexdigest()))
+                    if batch.size >= BATCH_BYTES:
+                        self._flush(batch, facts, builder)
+                        batch, facts = PrayerBatch(self.context), []
+                else:
+                    self._add(builder, entry, data, fingerprint)
+        self._flush(batch, facts, builder)
+
+    def _flush(self, batch: PrayerBatch, facts: Sequence[tuple[object, ...]], builder: TableBuilder) -> None:
+        if not facts:
+            return
+        read = batch.read()
+        numbers, paths, months, sizes, modified, changed, inodes, hashes = map(list, zip(*facts, strict=True))
+        keys = [None if tag is None else tag_key(tag) for tag in read.tags]
+        for prayer_id, key in zip(read.prayer_ids, keys, strict=True):
+            if key is not None:
+                self._add_tag(prayer_id, key)
+        settled = [is_settled(m, c, self.now_ns) for m, c in zip(modified, changed, strict=True)]
+        answers = [self._answers([("texts", i)]) if self.keeps_answers else b"" for i in read.prayer_ids]
+        none = np.zeros(len(numbers), dtype=np.int64)
+        columns = [
+            paths,
+            ["prayer"] * len(paths),
+            months,
+            sizes,
+            modified,
+            changed,
+            inodes,
+            settled,
+            hashes,
+            answers,
+            keys,
+            sum(read.counts.values(), none),
+            *(read.counts.get(rule, none) for rule in RULES),
+        ]
+        builder.add_files(numbers, as_table(columns, FILES))
+        builder.add_table("prayers", read.prayers)
+        builder.add_table("events", read.events)
+        for position, parsed in read.one_by_one.items():
+            builder.add_rows(numbers[position], parsed)
+        builder.close_run()
+
+    def _read_others(self, files: Iterable[Numbered], builder: TableBuilder) -> None:
+        with TreeReader(self.inventory.root) as tree:
+            for entry in files:
+                content = self._open(tree, entry, builder)
+                if content is not None:
+                    self._add(builder, entry, *content)
+
+    def _open(self, tree: TreeReader, entry: Numbered, builder: TableBuilder) -> tuple[bytes, Fingerprint] | None:
+        """The content of a file that is to be read; otherwise the file is added as it is."""
+        _, path, kind, _ = entry
+        self.done += 1
+        self.on_file(self.done, len(self.inventory.files))
+        parsed = ParsedFile()
+        fingerprint = Fingerprint(0, 0, 0, 0)
         try:
-            content = read_archive_file(inventory.root, file.path)
+            if kind is None or kind.is_read:
+                return tree.read(path)
+            fingerprint = tree.fingerprint(path)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
-            rows.problems.append((file.path, 0, f"cannot be read: {reason}"))
-            rows.add_file(file, kind, "", 0, ParsedFile())
-            continue
-        rows.add_content(file, kind, content, context, header_tags)
-        on_file(done, len(ordered))
-    return rows.as_records()
+            parsed.problems.append((0, f"cannot be read: {reason}"))
+        self._add_parsed(builder, entry, fingerprint, "", 0, parsed)
+        return None
 
+    def _add(self, builder: TableBuilder, entry: Numbered, data: bytes, fingerprint: Fingerprint) -> None:
+        number = entry[0]
+        sha256 = hashlib.sha256(data).hexdigest()
+        content = drop_overlong_lines(normalise_bytes(data))
+        lines = count_lines(content)
+        parsed, events = self._parse(content, lines, entry)
+        self._add_parsed(builder, entry, fingerprint, sha256, lines, parsed)
+        if events is not None:
+            builder.add_table("events", events.as_table(number))
+            builder.close_run()
 
-class _Rows:
-    def __init__(self) -> None:
-        self.files: list[tuple[object, ...]] = []
-        self.prayers: list[tuple[object, ...]] = []
-        self.events: list[tuple[object, ...]] = []
-        self.registrations: list[tuple[object, ...]] = []
-        self.accounts: list[tuple[object, ...]] = []
-        self.problems: list[tuple[str, int, str]] = []
-
-    def add_content(
-        self,
-        file: ArchiveFile,
-        kind: ArchiveKind | None,
-        content: bytes,
-        context: ReadingContext,
-        header_tags: dict[str, str],
-    ) -> None:
-        sha256 = hashlib.sha256(content).hexdigest()
+    def _parse(self, content: bytes, lines: int, entry: Numbered) -> tuple[ParsedFile, MonthlyEvents | None]:
+        _, path, kind, month = entry
+        parsed = ParsedFile()
         if kind is None:
-            self.problems.append((file.path, 0, "no known kind of archive file"))
-            self.add_file(file, kind, sha256, 0, ParsedFile())
-            return
-        if kind.reader == "ignored":
-            self.add_file(file, kind, sha256, 0, ParsedFile())
-            return
-        text = decode(content)
-        parsed = _parse(text, kind, file.path, context, header_tags)
-        if kind.reader == "prayer_file" and parsed.prayer is not None:
-            _remember_tag(text, str(parsed.prayer[0]), header_tags)
-        self.add_file(file, kind, sha256, len(split_lines(text)), parsed)
+            parsed.problems.append((0, "no known kind of archive file"))
+        elif kind.reader == "ignored":
+            parsed.counts["ignored_file"] = lines
+            return parsed, None
+        elif lines > MAXIMUM_LINES:
+            parsed.problems.append((0, f"more than {MAXIMUM_LINES:,} lines"))
+        elif kind.reader == "monthly_activity":
+            return parse_monthly_activity(content, month, self.context, self.header_tags)
+        elif len(content) > MAXIMUM_TEXT_BYTES:
+            parsed.problems.append((0, f"larger than {MAXIMUM_TEXT_BYTES // 1024**2} MiB of lines"))
+        else:
+            return _parse_text(decode(content), kind, path, self.context), None
+        parsed.counts["problem"] = lines
+        return parsed, None
 
-    def add_file(
-        self, file: ArchiveFile, kind: ArchiveKind | None, sha256: str, lines: int, parsed: ParsedFile
+    def _add_parsed(
+        self,
+        builder: TableBuilder,
+        entry: Numbered,
+        fingerprint: Fingerprint,
+        sha256: str,
+        lines: int,
+        parsed: ParsedFile,
     ) -> None:
-        path = file.path
-        line_problems = sum(line > 0 for line, _ in parsed.problems)
-        self.files.append(
-            (
-                path,
-                kind.name if kind else "unknown",
-                month_of(kind, path),
-                file.size,
-                file.modified_ns,
-                sha256,
-                lines,
-                parsed.used,
-                parsed.ignored,
-                line_problems,
-            )
+        number, path, kind, month = entry
+        key = None
+        if parsed.tag is not None and parsed.prayer is not None:
+            key = tag_key(parsed.tag)
+            self._add_tag(str(parsed.prayer[0]), key)
+        facts = (
+            path,
+            kind.name if kind else "unknown",
+            month,
+            *fingerprint,
+            is_settled(fingerprint.modified_ns, fingerprint.changed_ns, self.now_ns),
+            sha256,
+            self._answers(parsed.questions) if self.keeps_answers else b"",
+            key,
         )
-        if parsed.prayer is not None:
-            self.prayers.append((path, *parsed.prayer))
-        self.events.extend((path, *event) for event in parsed.events)
-        self.registrations.extend((path, *row) for row in parsed.registrations)
-        self.accounts.extend((path, *row) for row in parsed.accounts)
-        self.problems.extend((path, *problem) for problem in parsed.problems)
+        builder.add_file(number, facts, parsed, lines)
 
-    def as_records(self) -> ArchiveRecords:
-        return ArchiveRecords(
-            files=make_frame(sorted(self.files), FILE_COLUMNS),
-            prayers=_with_times(self.prayers, PRAYER_COLUMNS, "submitted_at"),
-            events=_with_times(self.events, EVENT_COLUMNS, "at"),
-            registrations=_with_times(self.registrations, REGISTRATION_COLUMNS, "at"),
-            accounts=make_frame(self.accounts, ACCOUNT_COLUMNS),
-            problems=make_frame(sorted(self.problems), PROBLEM_COLUMNS),
-        )
+    # What is known from an earlier reading.
+
+    def _merge(self, builder: TableBuilder, read: Sequence[int]) -> Tables:
+        new = builder.build()
+        if self.kept is None:
+            return new
+        if not read:
+            parts = [(self.kept.tables, self.kept.numbers)]
+        else:
+            parts = [(self.kept.tables, self.kept.numbers), (new, np.array(sorted(read), dtype=np.int64))]
+        if not read and (self.kept.numbers == np.arange(len(self.kept.numbers))).all():
+            return self.kept.tables
+        return merge_tables(parts)
+
+    def _recall_tags(self) -> None:
+        if self.kept is None:
+            return
+        tables, numbers = self.kept.tables, self.kept.numbers
+        keys = tables["files"]["tag_key"].to_pylist()
+        prayers = zip(tables["prayers"]["file"].to_pylist(), tables["prayers"]["prayer_id"].to_pylist(), strict=True)
+        for file, prayer_id in prayers:
+            if numbers[file] >= 0 and (key := keys[file]) is not None:
+                self._add_tag(prayer_id, key)
+
+    def _add_tag(self, prayer_id: str, key: str) -> None:
+        """Remembers the tag of a header; two headers that differ prove nothing."""
+        if prayer_id == TEMPORARY_ID or prayer_id in self._ambiguous_tags:
+            return
+        if self.header_tags.setdefault(prayer_id, key) != key:
+            self._ambiguous_tags.add(prayer_id)
+            del self.header_tags[prayer_id]
+
+    def _forget_other_answers(self, concerns: Callable[[str], bool]) -> None:
+        """Drops kept files of these kinds whose reading would be another now, though their bytes are the same."""
+        if self.kept is None:
+            return
+        tables, numbers = self.kept.tables, self.kept.numbers
+        questions: dict[int, list[Question]] = {}
+        prayers = tables["prayers"]
+        for file, prayer_id in zip(prayers["file"].to_pylist(), prayers["prayer_id"].to_pylist(), strict=True):
+            questions[file] = [("texts", prayer_id)]
+        asked = tables["questions"]
+        for file, about, subject in zip(*(asked[c].to_pylist() for c in ("file", "about", "subject")), strict=True):
+            questions.setdefault(file, []).append((about, subject))
+        kinds, answers = tables["files"]["kind"].to_pylist(), tables["files"]["answers"].to_pylist()
+        for file, asked_by_file in questions.items():
+            if numbers[file] >= 0 and concerns(kinds[file]) and self._answers(asked_by_file) != answers[file]:
+                numbers[file] = -1
+
+    def _answers(self, questions: Sequence[Question]) -> bytes:
+        """A digest of what the world outside the file said to its questions; empty if it said nothing."""
+        if len(questions) == 1 and questions[0][0] == "texts" and questions[0][1] not in self.context.texts:
+            return b""
+        answers = [answer for question in sorted(set(questions)) if (answer := self._answer(question)) is not None]
+        return hashlib.blake2b(repr(answers).encode(), digest_size=16).digest() if answers else b""
+
+    def _answer(self, question: Question) -> object:
+        about, subject = question
+        texts = self.context.texts.get(subject)
+        if about == "texts":
+            return texts and (subject, texts.text, texts.generated, texts.tag, tuple(texts.testimonies))
+        if about == "tag":
+            tag = (texts.tag if texts else None), self.header_tags.get(subject)
+            return tag and (subject, *tag)
+        if about == "owner":
+            owner = self.context.prayer_id_by_path.get(subject)
+            return owner and (subject, owner)
+        return subject if subject in self.context.names else None
 
 
-def _parse(
-    text: str, kind: ArchiveKind, path: str, context: ReadingContext, header_tags: Mapping[str, str]
-) -> ParsedFile:
+def _is_unchanged(tree: TreeReader, path: str, fingerprint: tuple[int, int, int, int]) -> bool:
+    try:
+        return tree.fingerprint(path) == fingerprint
+    except OSError:
+        return False
+
+
+def _is_regular(content: bytes) -> bool:
+    """Whether the content is UTF-8 with LF as its only line break, without NUL."""
+    if b"\r" in content or b"\x00" in content:
+        return False
+    try:
+        return content.isascii() or bool(content.decode())
+    except UnicodeDecodeError:
+        return False
+
+
+def _parse_text(text: str, kind: ArchiveKind, path: str, context: ReadingContext) -> ParsedFile:
     match kind.reader:
         case "prayer_file":
             return parse_prayer_file(text, path, context)
-        case "monthly_activity":
-            return parse_monthly_activity(text, context, header_tags)
         case "registrations":
             return parse_registration_file(text, context)
+        case "event_log":
+            return parse_event_log(text)
+        case "blocks":
+            return parse_blocks(text, kind.name)
+        case "application":
+            return parse_application(text)
         case _:
-            return parse_pipe_file(text, kind)
-
-
-def _remember_tag(text: str, prayer_id: str, header_tags: dict[str, str]) -> None:
-    header = text.split("\n", 3)
-    if len(header) > 2 and header[2].startswith("Project: "):
-        header_tags[prayer_id] = header[2].removeprefix("Project: ")
-
-
-def _with_times(rows: list[tuple[object, ...]], columns: Mapping[str, str], column: str):  # type: ignore[no-untyped-def]
-    """The frame, with minutes since the epoch turned into naive times; None becomes NaT."""
-    frame = make_frame(rows, {**columns, column: "Int64"})
-    seconds = frame[column] * 60
-    return frame.assign(**{column: seconds.astype("datetime64[s]")})[list(columns)]
+            return parse_pipe_file(text, kind, context)

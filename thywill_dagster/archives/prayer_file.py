@@ -4,17 +4,18 @@ The invariant: no line that a user's text could have forged becomes an untainted
 prayer, tag and testimony stand in the file unescaped, so a text may contain ``Activity:`` and lines under it.
 The rule, in order:
 
-1. The database has the prayer's texts and the file begins with exactly these: the activity section begins
-   behind them (reading ``database``). What was submitted cannot move that boundary, because it is compared
-   as a whole.
+1. The database has the prayer's texts, the header is the application's own (it shows no tag, or exactly the
+   database's), and behind it stand exactly these texts: the activity section begins behind them (reading
+   ``database``). What was submitted cannot move that boundary, because it is compared as a whole.
 2. Otherwise a file that holds exactly one line ``Activity:`` behind an empty line, and ends with a newline,
    is read from there (``only_marker``). The application always writes the real marker, so a forged one makes
-   two.
+   two. Where the database has at least the text, only markers behind it are counted.
 3. Otherwise everything behind the first marker is read but tainted (``several_markers``).
 
 A testimony is text as well: if the database knows it, it spans exactly its lines; otherwise every later line
-of the file is tainted. A line that is no event, and no continuation of a testimony, taints the next event: an
-old name with a line break produces just that.
+of the file is tainted. The value of a replayed ``set`` is treated alike, unless its attribute never holds text.
+A line that is no event, and no continuation of a testimony, taints the events before and behind it: an old
+name with a line break leaves just that.
 """
 
 from __future__ import annotations
@@ -22,36 +23,79 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
-from thywill_dagster.archives.lines import is_readable, normalise_newlines, split_lines
+from thywill_dagster.archives.lines import (
+    OVERLONG,
+    encode,
+    is_readable,
+    normalise_ended,
+    normalise_newlines,
+    split_lines,
+    why_unreadable,
+)
 from thywill_dagster.archives.model import ParsedFile, PrayerTexts, ReadingContext
+from thywill_dagster.archives.names import join_broken_name
 from thywill_dagster.archives.timestamps import TIMESTAMP_PATTERN, parse_timestamp
 
 Reading = Literal["database", "only_marker", "several_markers", "no_marker", "activity_only"]
+"""``database``, ``only_marker``, ``several_markers``: see the module. ``no_marker``: the file ends before its
+activity section. ``activity_only``: no header, the application went on with a file that had been deleted."""
 
 ACTIVITY_MARKER = "Activity:"
 GENERATED_MARKER = "Generated Prayer:"
 TEMPORARY_ID = "temp"
 """Stands in a header until the row has its id; stays when the application dies in between."""
+TEMPORARY_PHRASE = "Prayer temp by"
+"""What the application replaces in the whole file when the row has its id."""
 
-_HEADER = re.compile(r"Prayer (\S+) by (.*)", re.DOTALL)
-_SUBMITTED = re.compile(rf"Submitted ({TIMESTAMP_PATTERN})")
-_HEADER_FIELD = re.compile(
-    r"(Project|Audience|Safety Score|Safety Flags|Category|Specificity"
-    r"|Categorization Method|Categorization Confidence): (.*)"
+HEADER_FIELDS = (
+    "Project",
+    "Audience",
+    "Safety Score",
+    "Safety Flags",
+    "Category",
+    "Specificity",
+    "Categorization Method",
+    "Categorization Confidence",
 )
-_ACTIVITY = re.compile(rf"({TIMESTAMP_PATTERN}) - (.+)", re.DOTALL)
-
-_SUFFIXES = (
+ACTIONS = (
     (" prayed this prayer", "prayed"),
     (" marked this prayer as answered", "answered"),
     (" archived this prayer", "archived"),
     (" restored this prayer", "restored"),
     (" flagged this prayer", "flagged"),
 )
+"""What ends an event line, and its kind."""
+REPLAYED_ACTIONS = frozenset({"unknown", "flagged", "unflagged", "flag", "unflag", "unarchived", "unanswered"})
+"""Last words of lines that the second era's heal tool replayed from other log rows."""
+PLAIN_ATTRIBUTES = frozenset({"answered", "answer_date", "archived", "daily_priority", "flagged"})
+"""Attributes whose values the application makes itself: no text, no line break."""
+
+_HEADER = re.compile(r"Prayer ([^\s]+) by (.*)", re.DOTALL)
+_SUBMITTED = re.compile(rf"Submitted ({TIMESTAMP_PATTERN})")
+_HEADER_FIELD = re.compile(rf"({'|'.join(HEADER_FIELDS)}): (.*)", re.DOTALL)
+_ACTIVITY = re.compile(rf"({TIMESTAMP_PATTERN}) - (.+)", re.DOTALL)
 _TESTIMONY = " added testimony: "
-_SETTING = re.compile(r"(.+?) (set) \w+ (?:from '.*' )?to '(.*)|(.+?) (removed) \w+ \(was '(.*)", re.DOTALL)
+_TESTIMONY_FORMS = (normalise_ended, normalise_newlines)
+"""As a testimony stands before a line break, and before a closing quote."""
+_SET = re.compile(r"(.+?) set ([A-Za-z0-9_]+) (?:to|from) '", re.DOTALL)
+_REMOVED = re.compile(r"(.+?) removed ([A-Za-z0-9_]+) \(was '", re.DOTALL)
+_REPLAYED = re.compile(r"(.+) ([a-z]+(?:_[a-z]+)*)", re.DOTALL)
+
+
+@dataclass(slots=True)
+class _Entry:
+    """One event line. ``text`` is the free text that ends it, None if none does; ``end`` closes that text."""
+
+    kind: str
+    person: str
+    at: int
+    text: str | None = None
+    end: str = ""
+    is_doubtful: bool = False
+    taints_next: bool = False
 
 
 def parse_prayer_file(text: str, path: str, context: ReadingContext) -> ParsedFile:
@@ -70,202 +114,311 @@ def parse_prayer_file(text: str, path: str, context: ReadingContext) -> ParsedFi
     if not lines:
         parsed.problems.append((0, "empty file"))
         return parsed
-
-    header = _HEADER.fullmatch(lines[0])
-    if header is None or not is_readable(lines[0]):
+    header = _HEADER.fullmatch(lines[0]) if is_readable(lines[0]) else None
+    if header is None:
         return _parse_without_header(lines, path, context, parsed)
 
     prayer_id, author = header.groups()
     owner = prayer_id
     if prayer_id == TEMPORARY_ID:
+        parsed.questions.append(("owner", path))
         owner = context.prayer_id_by_path.get(path, TEMPORARY_ID)
     texts = context.texts.get(owner)
+    parsed.questions.append(("texts", owner))
+    parsed.counts["header"] += 1
 
-    parsed.used = 1
-    submitted_at: int | None = None
-    if len(lines) > 1 and (submitted := _SUBMITTED.fullmatch(lines[1])):
-        submitted_at = parse_timestamp(submitted.group(1))
-    if submitted_at is None:
-        parsed.problems.append((min(2, len(lines)), "no readable submission time in line 2"))
-    else:
-        parsed.used += 1
-
-    body_start, audience = _read_header_fields(lines, texts, parsed)
-    activity_start, text_lines, generated_lines, reading = _find_activity(lines, body_start, texts, owner)
+    author, index = _read_author(author, lines, context, parsed)
+    # The replacement of the temporary id hits the name as well.
+    author = author.replace(f"Prayer {owner} by", TEMPORARY_PHRASE) if owner != TEMPORARY_ID else author
+    submitted_at, index = _read_submission(lines, index, parsed)
+    body_start, audience, is_author_proved, is_proved = _read_header_fields(lines, index, texts, owner, parsed)
+    if submitted_at is None or not is_author_proved:
+        author, parsed.tag = "", None
+    start, text_lines, generated_lines, reading = _find_activity(lines, body_start, texts, owner, is_proved)
     is_tainted = reading == "several_markers" or not (reading == "database" or text.endswith("\n"))
-    # Lines of the texts and their separators: all are used, none is judged.
-    parsed.used += activity_start - body_start
+    parsed.counts["text"] += start - body_start
     if reading == "no_marker":
         parsed.problems.append((0, "no activity section: the file was cut off or is not a prayer file"))
-    _read_activity(lines, activity_start, owner, texts, is_tainted, parsed)
-    prayer_text = "\n".join(text_lines)
-    generated = "\n".join(generated_lines)
+    read_activity(lines, start, owner, texts, context, parsed, is_tainted=is_tainted)
     parsed.prayer = (
         owner,
         author,
         submitted_at,
         audience,
-        _sha256(prayer_text),
-        len(prayer_text),
-        _sha256(generated) if generated_lines else "",
-        len(generated),
+        *_describe(text_lines),
+        *(_describe(generated_lines) if generated_lines else ("", 0)),
         reading,
         len(parsed.events),
     )
     return parsed
 
 
-def _parse_without_header(lines: Sequence[str], path: str, context: ReadingContext, parsed: ParsedFile) -> ParsedFile:
-    """The application appends to a stored path even after the file was deleted: events without a header."""
-    owner = context.prayer_id_by_path.get(path, "")
-    if owner and _ACTIVITY.fullmatch(lines[0]):
-        _read_activity(lines, 0, owner, context.texts.get(owner), False, parsed)
-        parsed.prayer = (owner, "", None, "", "", 0, "", 0, "activity_only", len(parsed.events))
-        return parsed
-    parsed.problems.append((0, "no prayer header in line 1: the file is not used"))
-    parsed.problems.extend((number, "in a file without a prayer header") for number in range(1, len(lines) + 1))
-    return parsed
-
-
-def _read_header_fields(lines: Sequence[str], texts: PrayerTexts | None, parsed: ParsedFile) -> tuple[int, str]:
-    """Index of the first line behind the header's empty line, and the audience."""
-    index = 2
-    audience = ""
-    if texts is not None and texts.tag:
-        tag_lines = ("Project: " + normalise_newlines(texts.tag)).split("\n")
-        if list(lines[index : index + len(tag_lines)]) == tag_lines:
-            parsed.used += len(tag_lines)
-            index += len(tag_lines)
-    while index < len(lines) and lines[index] != "":
-        field = _HEADER_FIELD.fullmatch(lines[index])
-        if field is None:
-            parsed.problems.append((index + 1, "unknown header line"))
-        else:
-            parsed.used += 1
-            if field.group(1) == "Audience":
-                audience = field.group(2)
-        index += 1
-    if index < len(lines):
-        parsed.ignored += 1
-        index += 1
-    return min(index, len(lines)), audience
-
-
-def _find_activity(
-    lines: Sequence[str], body_start: int, texts: PrayerTexts | None, prayer_id: str
-) -> tuple[int, Sequence[str], Sequence[str], Reading]:
-    """Index of the first activity line, the lines of text and of generated prayer, and what decided."""
-    if texts is not None:
-        text_lines = _as_archived(texts.text, prayer_id).split("\n")
-        generated = _as_archived(texts.generated, prayer_id).split("\n") if texts.generated else []
-        expected = [*text_lines, ""]
-        if generated:
-            expected += [GENERATED_MARKER, *generated, ""]
-        expected.append(ACTIVITY_MARKER)
-        if list(lines[body_start : body_start + len(expected)]) == expected:
-            return body_start + len(expected), text_lines, generated, "database"
-    markers = [
-        index
-        for index in range(max(body_start, 1), len(lines))
-        if lines[index] == ACTIVITY_MARKER and lines[index - 1] == ""
-    ]
-    if not markers:
-        return len(lines), lines[body_start:], [], "no_marker"
-    body = lines[body_start : max(markers[0] - 1, body_start)]
-    if GENERATED_MARKER in body:
-        cut = body.index(GENERATED_MARKER)
-        text_lines, generated = list(body[: max(cut - 1, 0)]), list(body[cut + 1 :])
-    else:
-        text_lines, generated = list(body), []
-    return markers[0] + 1, text_lines, generated, "only_marker" if len(markers) == 1 else "several_markers"
-
-
-def _read_activity(
+def read_activity(
     lines: Sequence[str],
     start: int,
     prayer_id: str,
     texts: PrayerTexts | None,
-    is_tainted: bool,
+    context: ReadingContext,
     parsed: ParsedFile,
+    *,
+    is_tainted: bool,
+    lines_before: int = 0,
 ) -> None:
-    testimonies = [_as_archived(t, prayer_id).split("\n") for t in (texts.testimonies if texts else ())]
+    """Reads the activity lines from index ``start`` to the end into ``parsed``.
+
+    Args:
+        lines: the file, or its end.
+        start: index of the first activity line.
+        prayer_id: whose file it is.
+        texts: of that prayer.
+        context: what the database knows.
+        parsed: gets events, problems and counts.
+        is_tainted: whether all of them are.
+        lines_before: lines of the file that stand before ``lines``.
+    """
+    testimonies = [form(t).split("\n") for t in (texts.testimonies if texts else ()) for form in _TESTIMONY_FORMS]
     testimonies.sort(key=len, reverse=True)
-    in_text = False
-    taint_next = False
+    in_text = taint_next = False
+    previous: int | None = None
     index = start
     while index < len(lines):
         line = lines[index]
-        event = _read_activity_line(line) if is_readable(line) else None
-        if event is None:
-            if in_text:
-                parsed.used += 1
-            elif line == "":
-                parsed.ignored += 1
-            else:
-                parsed.problems.append((index + 1, "unreadable activity line"))
-                taint_next = True
-            index += 1
-            continue
-        kind, person, at, free_text = event
-        parsed.used += 1
-        parsed.events.append((index + 1, kind, prayer_id, person, at, "prayer_file", is_tainted or taint_next))
-        taint_next = False
-        in_text = False
+        number = lines_before + index + 1
         index += 1
-        if free_text is None:
+        if line == "" and not in_text:
+            parsed.counts["blank"] += 1
             continue
-        extra = _known_continuation(free_text, lines, index, testimonies)
-        if extra is None:
-            is_tainted = True
+        entry, extra = _read_entry(lines, index, context, parsed) if is_readable(line) else (None, 0)
+        if entry is None and in_text:
+            parsed.counts["continuation"] += 1
+            continue
+        if entry is None:
+            reason = "unreadable activity line" if is_readable(line) else why_unreadable(line)
+            parsed.add_problem(number, reason)
+            if previous is not None:
+                parsed.events[previous] = (*parsed.events[previous][:-1], True)
+                previous = None
+            taint_next = True
+            continue
+        parsed.counts["event"] += 1
+        parsed.counts["continuation"] += extra
+        index += extra
+        known = None if entry.text is None else _known_continuation(entry, lines, index, testimonies)
+        if known is None and entry.text is not None:
+            # Everything behind may be its text, and so may the end of this very line.
             in_text = True
+        is_doubtful = entry.is_doubtful and known is None
+        previous = len(parsed.events)
+        parsed.events.append(
+            (
+                number,
+                entry.kind,
+                prayer_id,
+                entry.person,
+                entry.at,
+                "prayer_file",
+                is_tainted or taint_next or is_doubtful,
+            )
+        )
+        taint_next = entry.taints_next
+        if in_text:
+            is_tainted = True
         else:
-            parsed.used += extra
-            index += extra
+            parsed.counts["continuation"] += known or 0
+            index += known or 0
 
 
-def _read_activity_line(line: str) -> tuple[str, str, int, str | None] | None:
-    """Kind, person, minute and, where free text ends the line, that text; None if it is no event."""
-    match = _ACTIVITY.fullmatch(line)
-    if match is None:
-        return None
-    at = parse_timestamp(match.group(1))
-    if at is None:
-        return None
+def as_archived(text: str, prayer_id: str) -> str:
+    """The text as the file has it: the replacement of the temporary id hits texts as well."""
+    text = normalise_ended(text)
+    return text.replace(TEMPORARY_PHRASE, f"Prayer {prayer_id} by") if TEMPORARY_PHRASE in text else text
+
+
+def _parse_without_header(lines: Sequence[str], path: str, context: ReadingContext, parsed: ParsedFile) -> ParsedFile:
+    """The application appends to a stored path even after the file was deleted: events without a header."""
+    parsed.questions.append(("owner", path))
+    owner = context.prayer_id_by_path.get(path, "")
+    if owner and _ACTIVITY.fullmatch(lines[0]):
+        parsed.questions.append(("texts", owner))
+        # The end of a file whose beginning is lost looks alike; its texts must not become events.
+        is_tainted = ACTIVITY_MARKER in lines
+        read_activity(lines, 0, owner, context.texts.get(owner), context, parsed, is_tainted=is_tainted)
+        if parsed.counts["problem"]:
+            parsed.events = [(*event[:-1], True) for event in parsed.events]
+        parsed.prayer = (owner, "", None, "", "", 0, "", 0, "activity_only", len(parsed.events))
+        return parsed
+    parsed.problems.append((0, "no prayer header in line 1: the file is not used"))
+    for number in range(1, len(lines) + 1):
+        parsed.add_problem(number, "in a file without a prayer header")
+    return parsed
+
+
+def _read_author(author: str, lines: Sequence[str], context: ReadingContext, parsed: ParsedFile) -> tuple[str, int]:
+    """The author's whole name, and the index of the line behind it."""
+    for name in context.broken_names.get(author, ()):
+        if list(lines[1 : len(name)]) == list(name[1:]):
+            parsed.counts["header"] += len(name) - 1
+            return "\n".join(name), len(name)
+    return author, 1
+
+
+def _read_submission(lines: Sequence[str], index: int, parsed: ParsedFile) -> tuple[int | None, int]:
+    """Minute of the submission, and the index of the line behind it."""
+    line = lines[index] if index < len(lines) else ""
+    submitted = _SUBMITTED.fullmatch(line)
+    at = parse_timestamp(submitted.group(1)) if submitted else None
+    if at is not None:
+        parsed.counts["header"] += 1
+        return at, index + 1
+    if line == "":
+        parsed.problems.append((0, "no submission time in the header"))
+        return None, index
+    parsed.add_problem(index + 1, "no readable submission time in the header")
+    return None, index + 1
+
+
+def _read_header_fields(
+    lines: Sequence[str], index: int, texts: PrayerTexts | None, prayer_id: str, parsed: ParsedFile
+) -> tuple[int, str, bool, bool]:
+    """Reads from the line behind the submission to the first empty line.
+
+    Returns:
+        Index of the first line of the text, the audience, whether the author's name is proved to have ended on
+        its line, and whether the header is proved to be the application's own.
+    """
+    audience = ""
+    is_author_proved = is_proved = True
+    tag_lines = ("Project: " + as_archived(texts.tag, prayer_id)).split("\n") if texts and texts.tag else []
+    while index < len(lines) and lines[index] != "":
+        if tag_lines and parsed.tag is None and list(lines[index : index + len(tag_lines)]) == tag_lines:
+            parsed.tag = tag_lines[0].removeprefix("Project: ")
+            parsed.counts["header"] += len(tag_lines)
+            index += len(tag_lines)
+            continue
+        field = _HEADER_FIELD.fullmatch(lines[index]) if is_readable(lines[index]) else None
+        if field is None:
+            parsed.add_problem(index + 1, "unknown header line")
+            is_author_proved = is_author_proved and parsed.tag is not None
+            is_proved = False
+        else:
+            parsed.counts["header"] += 1
+            name, value = field.groups()
+            if name == "Audience":
+                audience = value
+            elif name == "Project":
+                parsed.tag = value if parsed.tag is None else parsed.tag
+                is_proved = False
+        index += 1
+    if index < len(lines):
+        parsed.counts["blank"] += 1
+        index += 1
+    return index, audience, is_author_proved, is_proved
+
+
+def _find_activity(
+    lines: Sequence[str], body_start: int, texts: PrayerTexts | None, prayer_id: str, is_proved: bool
+) -> tuple[int, Sequence[str], Sequence[str], Reading]:
+    """Index of the first activity line, the lines of text and of generated prayer, and what decided."""
+    search_start = body_start
+    forged_in_text = False
+    if texts is not None:
+        generated = texts.generated or ""
+        for form in (lambda text: as_archived(text, prayer_id), normalise_ended):
+            text_lines, generated_lines = form(texts.text).split("\n"), form(generated).split("\n") if generated else []
+            expected = [*text_lines, ""]
+            if generated_lines:
+                expected += [GENERATED_MARKER, *generated_lines, ""]
+            forged_in_text = ACTIVITY_MARKER in expected
+            expected.append(ACTIVITY_MARKER)
+            here = list(lines[body_start : body_start + len(expected)])
+            if here == expected and is_proved:
+                start = body_start + len(expected)
+                # The application's importer cut texts: then the database's is only the beginning.
+                told = sum(normalise_ended(t).split("\n").count(ACTIVITY_MARKER) for t in texts.testimonies)
+                more = len(_markers(lines, start))
+                return start, text_lines, generated_lines, "database" if more <= told else "several_markers"
+            if here == expected[: len(here)] and len(here) < len(expected):
+                return len(lines), lines[body_start:], [], "no_marker"
+            if here[: len(text_lines) + 1] == expected[: len(text_lines) + 1] and is_proved:
+                search_start = max(search_start, body_start + len(text_lines) + 1)
+                forged_in_text = ACTIVITY_MARKER in generated_lines
+                break
+    markers = _markers(lines, search_start)
+    if not markers:
+        return len(lines), lines[body_start:], [], "no_marker"
+    body = list(lines[body_start : max(markers[0] - 1, body_start)])
+    is_only = len(markers) == 1 and not forged_in_text
+    cut = next((i for i in range(1, len(body)) if body[i] == GENERATED_MARKER and body[i - 1] == ""), None)
+    text_lines, generated_lines = (body, []) if cut is None else (body[: cut - 1], body[cut + 1 :])
+    return markers[0] + 1, text_lines, generated_lines, "only_marker" if is_only else "several_markers"
+
+
+def _markers(lines: Sequence[str], start: int) -> list[int]:
+    return [
+        index
+        for index in range(max(start, 1), len(lines))
+        if lines[index] == ACTIVITY_MARKER and lines[index - 1] == ""
+    ]
+
+
+def _read_entry(
+    lines: Sequence[str], index: int, context: ReadingContext, parsed: ParsedFile
+) -> tuple[_Entry | None, int]:
+    """The event on the line before ``index``, and how many further lines its name takes; None if it is none."""
+    match = _ACTIVITY.fullmatch(lines[index - 1])
+    at = parse_timestamp(match.group(1)) if match else None
+    if match is None or at is None:
+        return None, 0
     rest = match.group(2)
+    joined = join_broken_name(rest, lines, index, context.broken_names)
+    entry = _read_action(joined[0] if joined else rest, at)
+    if entry is None or entry.taints_next:
+        parsed.broken_names.append(rest)
+    return entry, joined[1] if joined and entry else 0
+
+
+def _read_action(rest: str, at: int) -> _Entry | None:
     # The phrase comes first: what stands behind it is text and may end like any other action.
     name, phrase, testimony = rest.partition(_TESTIMONY)
     if phrase and name:
-        return "testimony", name, at, testimony
-    for suffix, kind in _SUFFIXES:
+        # Unless the phrase is part of an old name.
+        is_doubtful = any(rest.endswith(suffix) for suffix, _ in ACTIONS)
+        return _Entry("testimony", name, at, testimony, is_doubtful=is_doubtful)
+    for suffix, kind in ACTIONS:
         if rest.endswith(suffix) and len(rest) > len(suffix):
-            return kind, rest[: -len(suffix)], at, None
-    if setting := _SETTING.fullmatch(rest):
-        if setting.group(2):
-            return "set", setting.group(1), at, _unclosed(setting.group(3), "'")
-        return "removed", setting.group(4), at, _unclosed(setting.group(6), "')")
+            return _Entry(kind, rest[: -len(suffix)], at)
+    for pattern, kind, end in ((_SET, "set", "'"), (_REMOVED, "removed", "')")):
+        if setting := pattern.match(rest):
+            name, attribute = setting.groups()
+            is_plain = attribute in PLAIN_ATTRIBUTES and rest.endswith(end) and len(rest) > setting.end()
+            return _Entry(kind, name, at, None if is_plain else rest[setting.end() :], end)
+    if replayed := _REPLAYED.fullmatch(rest):
+        name, word = replayed.groups()
+        return _Entry("other", name, at, taints_next=word not in REPLAYED_ACTIONS)
     return None
 
 
-def _unclosed(value: str, end: str) -> str | None:
-    """None if the quoted value is closed on its own line: then no further line belongs to it."""
-    return None if value.endswith(end) else value
-
-
 def _known_continuation(
-    first: str, lines: Sequence[str], index: int, testimonies: Sequence[Sequence[str]]
+    entry: _Entry, lines: Sequence[str], index: int, testimonies: Sequence[Sequence[str]]
 ) -> int | None:
-    """How many further lines the testimony spans, if the database knows it; None if it does not."""
+    """How many further lines the entry's text spans, if the database knows it; None if it does not."""
     for testimony in testimonies:
         extra = len(testimony) - 1
-        if testimony[0] == first and list(lines[index : index + extra]) == list(testimony[1:]):
+        here = [entry.text, *lines[index : index + extra]]
+        if here == [*testimony[:-1], testimony[-1] + entry.end]:
             return extra
     return None
 
 
-def _as_archived(text: str, prayer_id: str) -> str:
-    """The text as the file has it: the replacement of the temporary id hits texts as well."""
-    return normalise_newlines(text).replace("Prayer temp by", f"Prayer {prayer_id} by")
+def _describe(lines: Sequence[str]) -> tuple[str, int]:
+    """SHA-256 and length of a text; empty and 0 if a line of it was too long to be read."""
+    text = "\n".join(lines)
+    if OVERLONG in text:
+        return "", 0
+    return hashlib.sha256(encode(text)).hexdigest(), len(text)
 
 
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", errors="surrogateescape")).hexdigest()
+def read_event_entry(rest: str) -> tuple[str, str] | None:
+    """Kind and person of an event behind its time; None if it is none, or none that is evidence."""
+    entry = _read_action(rest, 0)
+    return (entry.kind, entry.person) if entry and entry.kind != "other" else None

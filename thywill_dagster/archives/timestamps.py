@@ -6,6 +6,7 @@ naive clock, because minutes are what is compared.
 
 from __future__ import annotations
 
+import re
 from datetime import date, datetime
 from functools import lru_cache
 
@@ -14,16 +15,21 @@ MONTH_NAMES = (
     "July", "August", "September", "October", "November", "December",
 )  # fmt: skip
 MONTH_PATTERN = "(?:" + "|".join(MONTH_NAMES) + ")"
-DATE_PATTERN = rf"{MONTH_PATTERN} \d{{1,2}} \d{{4}}"
-TIMESTAMP_PATTERN = rf"{DATE_PATTERN} at \d\d:\d\d"
+DATE_PATTERN = rf"{MONTH_PATTERN} [0-9]{{1,2}} [0-9]{{4}}"
+CLOCK_PATTERN = "[0-9]{2}:[0-9]{2}"
+TIMESTAMP_PATTERN = rf"{DATE_PATTERN} at {CLOCK_PATTERN}"
 
+_DATE = re.compile(DATE_PATTERN)
+_CLOCK = re.compile(CLOCK_PATTERN)
 _MONTH_NUMBER = {name: number for number, name in enumerate(MONTH_NAMES, start=1)}
 _EPOCH = date(1970, 1, 1).toordinal()
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=8192)
 def parse_date(text: str) -> int | None:
-    """Minutes of the day's midnight; None for a day that does not exist."""
+    """Minutes of the day's midnight; None for anything that is not a day of the calendar."""
+    if not _DATE.fullmatch(text):
+        return None
     month, day, year = text.split(" ")
     try:
         return (date(int(year), _MONTH_NUMBER[month], int(day)).toordinal() - _EPOCH) * 1440
@@ -31,17 +37,22 @@ def parse_date(text: str) -> int | None:
         return None
 
 
+@lru_cache(maxsize=2048)
+def parse_clock(text: str) -> int | None:
+    """Minutes since midnight of ``08:30``; None for anything that is not an hour of the day."""
+    if not _CLOCK.fullmatch(text):
+        return None
+    hour, minute = int(text[:2]), int(text[3:])
+    return hour * 60 + minute if hour < 24 and minute < 60 else None
+
+
 def parse_timestamp(text: str) -> int | None:
-    """Minutes of ``June 05 2025 at 08:30``; None for a day or an hour that does not exist."""
+    """Minutes of ``June 05 2025 at 08:30``; None for anything that is no such time."""
+    if text[-9:-5] != " at ":
+        return None
     midnight = parse_date(text[:-9])
     minute = parse_clock(text[-5:])
     return None if midnight is None or minute is None else midnight + minute
-
-
-def parse_clock(text: str) -> int | None:
-    """Minutes since midnight of ``08:30``; None for an hour that does not exist."""
-    hour, minute = int(text[:2]), int(text[3:])
-    return hour * 60 + minute if hour < 24 and minute < 60 else None
 
 
 def as_datetime(minutes: int) -> datetime:

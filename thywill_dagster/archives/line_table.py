@@ -1,0 +1,111 @@
+"""Many lines at once: positions and comparisons over one block of bytes, in columns instead of a loop.
+
+Only what every regular line has in common is recognised here; whoever uses it reads the other lines one by one,
+by the same rules. Most of an archive are such lines, so this is where its reading time would go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+Positions = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+
+NOT_A_TIME = np.iinfo(np.int64).min
+"""Stands for a piece that is no time."""
+
+_PADDING = b"\n" * 64
+"""Behind the block, so that a comparison near its end reads something."""
+
+
+class LineTable:
+    """The lines of a block of UTF-8 that ends with LF.
+
+    Attributes:
+        starts: position of each line's first byte.
+        ends: position of the LF that ends it.
+    """
+
+    def __init__(self, block: bytes) -> None:
+        self._bytes = _PADDING + block + _PADDING
+        self._array = np.frombuffer(self._bytes, dtype=np.uint8)
+        # The same bytes as overlapping words: eight bytes are compared at once.
+        self._words = np.ndarray((len(self._bytes) - 7,), dtype="<u8", buffer=self._bytes, strides=(1,))
+        inner = self._array[len(_PADDING) : -len(_PADDING)]
+        self.ends: Positions = np.flatnonzero(inner == ord("\n")) + len(_PADDING)
+        self.starts: Positions = np.empty_like(self.ends)
+        if len(self.ends):
+            self.starts[0] = len(_PADDING)
+            self.starts[1:] = self.ends[:-1] + 1
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    def line(self, index: int) -> str:
+        """One line, decoded as :func:`thywill_dagster.archives.lines.decode` does."""
+        return self._bytes[self.starts[index] : self.ends[index]].decode("utf-8", errors="surrogateescape")
+
+    def lines_with(self, phrase: bytes) -> Positions:
+        """Index of each line that a phrase, which stands seldom, stands in; one of several lines if it spans them."""
+        found = []
+        at = self._bytes.find(phrase)
+        while at != -1:
+            found.append(at)
+            at = self._bytes.find(phrase, at + 1)
+        return np.searchsorted(self.starts, np.array(found, dtype=np.int64), side="right") - 1
+
+    def stands_at(self, positions: Positions, phrase: bytes) -> Mask:
+        """Whether the phrase stands at each position; a position up to 64 bytes outside the block is legal."""
+        found = np.ones(len(positions), dtype=bool)
+        length = len(phrase)
+        if length < 8:
+            mask = np.uint64((1 << 8 * length) - 1)
+            return (self._words[positions] & mask) == np.uint64(int.from_bytes(phrase, "little"))
+        for offset in {*range(0, length - 7, 8), length - 8}:
+            found &= self._words[positions + offset] == np.uint64(int.from_bytes(phrase[offset : offset + 8], "little"))
+        return found
+
+    def find(self, phrase: bytes, distances: range) -> Positions:
+        """The first of these distances from each line's start at which the phrase stands, -1 where it does not.
+
+        A distance behind the line's end finds whatever stands there.
+        """
+        found = np.full(len(self), -1, dtype=np.int64)
+        left = np.arange(len(self))
+        starts = self.starts
+        for distance in distances:
+            hit = self.stands_at(starts + distance, phrase)
+            found[left[hit]] = distance
+            left, starts = left[~hit], starts[~hit]
+            if not len(left):
+                break
+        return found
+
+    def pieces(self, starts: Positions, ends: Positions) -> pa.DictionaryArray:
+        """The texts between the positions, which ascend and do not overlap."""
+        edges = np.empty(2 * len(starts) + 1, dtype=np.int64)
+        edges[0:-1:2] = starts
+        edges[1::2] = ends
+        edges[-1] = ends[-1] if len(ends) else 0
+        buffers = [None, pa.py_buffer(edges), pa.py_buffer(self._bytes)]
+        alternating = pa.Array.from_buffers(pa.large_string(), 2 * len(starts), buffers)
+        return alternating.take(pa.array(np.arange(0, 2 * len(starts), 2))).dictionary_encode()
+
+    def times(self, starts: Positions, ends: Positions, parse: Callable[[str], int | None]) -> Positions:
+        """The pieces read as times; each distinct piece is parsed once."""
+        pieces = self.pieces(starts, ends)
+        values = [parse(text) for text in pieces.dictionary.to_pylist()]
+        numbers = np.array([NOT_A_TIME if value is None else value for value in values], dtype=np.int64)
+        return numbers[pieces.indices.to_numpy()] if len(numbers) else np.empty(0, dtype=np.int64)
+
+
+def which(masks: Sequence[Mask]) -> npt.NDArray[np.int8]:
+    """Number of the first mask that is true for each line, -1 where none is."""
+    chosen = np.full(len(masks[0]), -1, dtype=np.int8)
+    for number in range(len(masks) - 1, -1, -1):
+        chosen[masks[number]] = number
+    return chosen

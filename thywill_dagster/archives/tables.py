@@ -1,0 +1,314 @@
+"""What was read, in compact columns: how it is collected, merged, kept between runs, and made into frames.
+
+Every table refers to its file by the file's number, which is its place in the table ``files``. Kinds and sources
+are numbers, names and ids stand once in a dictionary: a million events take some tens of megabytes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, get_args
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from thywill_dagster.archives.model import LINE_RULES, PROBLEMS_PER_FILE, EventKind, ParsedFile, Source
+
+EVENT_KINDS: tuple[str, ...] = get_args(EventKind)
+SOURCES: tuple[str, ...] = get_args(Source)
+RULES: tuple[str, ...] = tuple(LINE_RULES)
+
+_TEXT = pa.large_string()
+_WORD = pa.dictionary(pa.int32(), pa.large_string())
+
+FILES = pa.schema(
+    [
+        ("path", _TEXT),
+        ("kind", _WORD),
+        ("month", _WORD),
+        ("size", pa.int64()),
+        ("modified_ns", pa.int64()),
+        ("changed_ns", pa.int64()),
+        ("inode", pa.uint64()),
+        ("is_settled", pa.bool_()),
+        ("sha256", _TEXT),
+        ("answers", pa.large_binary()),
+        ("tag_key", _TEXT),
+        ("lines", pa.int64()),
+        *((f"lines_{rule}", pa.int32()) for rule in RULES),
+    ]
+)
+PRAYERS = pa.schema(
+    [
+        ("file", pa.int32()),
+        ("prayer_id", _TEXT),
+        ("author", _WORD),
+        ("submitted_at", pa.int64()),
+        ("audience", _WORD),
+        ("text_sha256", _TEXT),
+        ("text_length", pa.int64()),
+        ("generated_sha256", _TEXT),
+        ("generated_length", pa.int64()),
+        ("reading", _WORD),
+        ("events", pa.int64()),
+    ]
+)
+EVENTS = pa.schema(
+    [
+        ("file", pa.int32()),
+        ("line", pa.int32()),
+        ("kind", pa.int8()),
+        ("prayer_id", _WORD),
+        ("person", _WORD),
+        ("at", pa.int64()),
+        ("source", pa.int8()),
+        ("is_tainted", pa.bool_()),
+    ]
+)
+REGISTRATIONS = pa.schema(
+    [
+        ("file", pa.int32()),
+        ("line", pa.int32()),
+        ("name", _TEXT),
+        ("at", pa.int64()),
+        ("inviter", _TEXT),
+        ("source", _WORD),
+        ("is_tainted", pa.bool_()),
+        ("is_ambiguous", pa.bool_()),
+    ]
+)
+ACCOUNTS = pa.schema(
+    [
+        ("file", pa.int32()),
+        ("line", pa.int32()),
+        ("kind", _WORD),
+        ("at", _TEXT),
+        ("person", _TEXT),
+        ("other_person", _TEXT),
+        ("key_sha256", _TEXT),
+        ("is_tainted", pa.bool_()),
+    ]
+)
+PROBLEMS = pa.schema([("file", pa.int32()), ("line", pa.int32()), ("reason", _WORD)])
+QUESTIONS = pa.schema([("file", pa.int32()), ("about", _WORD), ("subject", _TEXT)])
+BROKEN_NAMES = pa.schema([("file", pa.int32()), ("name", _TEXT)])
+
+SCHEMAS: Mapping[str, pa.Schema] = {
+    "files": FILES,
+    "prayers": PRAYERS,
+    "events": EVENTS,
+    "registrations": REGISTRATIONS,
+    "accounts": ACCOUNTS,
+    "problems": PROBLEMS,
+    "questions": QUESTIONS,
+    "broken_names": BROKEN_NAMES,
+}
+
+Tables = Mapping[str, pa.Table]
+"""One table for each name of :data:`SCHEMAS`. Rows are in order of file and line."""
+
+
+@dataclass(slots=True)
+class TableBuilder:
+    """Collects what files gave. Files may come in any order; their numbers are given from outside."""
+
+    _rows: dict[str, list[tuple[object, ...]]] = field(default_factory=lambda: {name: [] for name in SCHEMAS})
+    _tables: dict[str, list[pa.Table]] = field(default_factory=lambda: {name: [] for name in SCHEMAS})
+    _file_numbers: list[int] = field(default_factory=list)
+    """Of the rows of ``files`` that are in columns."""
+    _row_numbers: list[int] = field(default_factory=list)
+    """Of those that are not yet."""
+    _runs: dict[str, int] = field(default_factory=dict)
+    """Number of tables of the runs that are closed."""
+
+    def add_file(self, number: int, facts: Sequence[object], parsed: ParsedFile, lines: int) -> None:
+        """Adds a file and what was read in it line by line.
+
+        Args:
+            number: of the file.
+            facts: path to ``tag_key`` of :data:`FILES`, in this order.
+            parsed: what was read.
+            lines: of the file.
+        """
+        self._rows["files"].append((*facts, lines, *[parsed.counts[rule] for rule in RULES]))
+        self._row_numbers.append(number)
+        if parsed.prayer is not None:
+            self._rows["prayers"].append((number, *parsed.prayer))
+        self.add_rows(number, parsed)
+
+    def add_rows(self, number: int, parsed: ParsedFile) -> None:
+        """Adds what was read line by line in a file that is, or will be, added elsewhere."""
+        if parsed.events:
+            self._rows["events"].extend(
+                (number, line, EVENT_KINDS.index(kind), prayer_id, person, at, SOURCES.index(source), is_tainted)
+                for line, kind, prayer_id, person, at, source, is_tainted in parsed.events
+            )
+        for table, rows in (("registrations", parsed.registrations), ("accounts", parsed.accounts)):
+            if rows:
+                self._rows[table].extend((number, *row) for row in rows)
+        if parsed.problems:
+            self._rows["problems"].extend((number, *problem) for problem in _bounded(parsed.problems))
+        # A prayer's own texts are asked for by nearly every file: they stand in its row already.
+        self._rows["questions"].extend(
+            (number, *question)
+            for question in dict.fromkeys(parsed.questions)
+            if parsed.prayer is None or question != ("texts", parsed.prayer[0])
+        )
+        self._rows["broken_names"].extend((number, name) for name in parsed.broken_names)
+
+    def add_table(self, name: str, table: pa.Table) -> None:
+        """Adds rows that are in columns already."""
+        if len(table):
+            self._tables[name].append(table)
+
+    def add_files(self, numbers: Sequence[int], table: pa.Table) -> None:
+        """Adds rows of ``files`` that are in columns already."""
+        self._flush("files")
+        self._file_numbers.extend(numbers)
+        self.add_table("files", table)
+
+    def close_run(self) -> None:
+        """Ends a run of files whose numbers lie between those of other runs; puts its rows in order."""
+        for name in SCHEMAS:
+            self._flush(name)
+            pieces, first = self._tables[name], self._runs.get(name, 0)
+            if name != "files" and len(pieces) > first + 1:
+                pieces[first:] = [_in_order(pa.concat_tables(pieces[first:]))]
+            self._runs[name] = len(pieces)
+
+    def build(self) -> Tables:
+        """The tables; files are in order of their numbers."""
+        self.close_run()
+        tables = {}
+        for name, schema in SCHEMAS.items():
+            pieces = self._tables[name]
+            if name != "files":
+                pieces.sort(key=lambda piece: piece["file"][0].as_py())
+            tables[name] = pa.concat_tables([*pieces, schema.empty_table()])
+        numbers = np.array(self._file_numbers, dtype=np.int64)
+        if len(numbers) and not (numbers[1:] > numbers[:-1]).all():
+            tables["files"] = tables["files"].unify_dictionaries().take(pa.array(np.argsort(numbers)))
+        return {name: table if name == "files" else _in_order(table) for name, table in tables.items()}
+
+    def _flush(self, name: str) -> None:
+        if rows := self._rows[name]:
+            if name == "files":
+                self._file_numbers.extend(self._row_numbers)
+                self._row_numbers.clear()
+            self._tables[name].append(as_table([list(column) for column in zip(*rows, strict=True)], SCHEMAS[name]))
+            self._rows[name] = []
+
+
+def events_table(
+    *,
+    file: npt.NDArray[np.int64],
+    line: npt.NDArray[np.int64],
+    kind: npt.NDArray[np.int8],
+    prayer_id: pa.DictionaryArray,
+    person: pa.DictionaryArray,
+    at: npt.NDArray[np.int64],
+    source: Source,
+    is_tainted: npt.NDArray[np.bool_] | None = None,
+) -> pa.Table:
+    """Rows of ``events`` from columns; ``kind`` holds indices into :data:`EVENT_KINDS`."""
+    columns = [
+        pa.array(file.astype(np.int32)),
+        pa.array(line.astype(np.int32)),
+        pa.array(kind),
+        prayer_id,
+        person,
+        pa.array(at),
+        pa.array(np.full(len(file), SOURCES.index(source), dtype=np.int8)),
+        pa.array(np.zeros(len(file), dtype=bool) if is_tainted is None else is_tainted),
+    ]
+    return pa.Table.from_arrays(columns, schema=EVENTS)
+
+
+def merge_tables(parts: Sequence[tuple[Tables, npt.NDArray[np.int64]]]) -> Tables:
+    """Puts tables together whose files get new numbers.
+
+    Args:
+        parts: tables, and for each of their files its new number, or -1 if it is left out. All new numbers
+            together are 0, 1, 2, ...
+    """
+    merged: dict[str, pa.Table] = {}
+    for name, schema in SCHEMAS.items():
+        pieces = []
+        for tables, numbers in parts:
+            table = tables[name]
+            if name == "files":
+                pieces.append(table.append_column("number", pa.array(numbers)).filter(pa.array(numbers >= 0)))
+                continue
+            new = numbers[table["file"].to_numpy()] if len(table) else np.empty(0, dtype=np.int64)
+            renumbered = table.set_column(0, "file", pa.array(new.astype(np.int32)))
+            pieces.append(renumbered if (new >= 0).all() else renumbered.filter(pa.array(new >= 0)))
+        whole = pa.concat_tables(pieces)
+        if name == "files":
+            merged[name] = whole.sort_by("number").drop_columns(["number"])
+        else:
+            merged[name] = _in_order(whole.cast(schema))
+    return merged
+
+
+def _in_order(table: pa.Table) -> pa.Table:
+    """The rows in order of file and, where there is one, of line."""
+    if not len(table):
+        return table
+    key = table["file"].to_numpy().astype(np.int64) << 32
+    if "line" in table.column_names:
+        key |= table["line"].to_numpy().astype(np.int64)
+    if (key[1:] >= key[:-1]).all():
+        return table
+    # Dictionaries must be one before rows can change their places.
+    return table.unify_dictionaries().combine_chunks().take(pa.array(np.argsort(key, kind="stable")))
+
+
+def as_table(columns: Sequence[Any], schema: pa.Schema) -> pa.Table:
+    """A table from one list or array per column."""
+    return pa.Table.from_arrays(
+        [_as_array(values, column.type) for values, column in zip(columns, schema, strict=True)], schema=schema
+    )
+
+
+def _as_array(values: Any, kind: pa.DataType) -> pa.Array:
+    if isinstance(values, pa.Array):
+        return values
+    if kind == _WORD:
+        return _as_texts(values).dictionary_encode()
+    return _as_texts(values) if kind == _TEXT else pa.array(values, kind)
+
+
+def _as_texts(values: Sequence[str | None]) -> pa.Array:
+    try:
+        return pa.array(values, _TEXT)
+    except UnicodeEncodeError:
+        # Bytes that were no UTF-8, in a path or in a line that was read for its problem only.
+        return pa.array([v if v is None else v.encode("utf-8", "replace").decode() for v in values], _TEXT)
+
+
+def _bounded(problems: Sequence[tuple[int, str]]) -> list[tuple[int, str]]:
+    listed = sorted(problems)
+    if len(listed) <= PROBLEMS_PER_FILE:
+        return listed
+    left = len(listed) - PROBLEMS_PER_FILE
+    return [(0, f"{left} more lines of this file cannot be used"), *listed[:PROBLEMS_PER_FILE]]
+
+
+def count_by_rule(files: pa.Table) -> Counter[tuple[str, str, str]]:
+    """Kind, month and rule to number of lines."""
+    counts: Counter[tuple[str, str, str]] = Counter()
+    grouped = files.group_by(["kind", "month"]).aggregate([(f"lines_{rule}", "sum") for rule in RULES])
+    for row in grouped.to_pylist():
+        for rule in RULES:
+            if lines := row[f"lines_{rule}_sum"]:
+                counts[row["kind"] or "", row["month"] or "", rule] += lines
+    return counts
+
+
+def decode_words(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A dictionary column as plain text."""
+    return pc.cast(column, _TEXT)

@@ -133,10 +133,8 @@ class Decisions:
 
     def are_distinct(self, one: str, other: str) -> bool:
         """Whether two names, or ids, were said to be different people."""
-        return bool(frozenset({one, other}) in self._distinct_texts) or (
-            lookup_key(one) != lookup_key(other)
-            and frozenset({lookup_key(one), lookup_key(other)}) in self._distinct_keys
-        )
+        keys = frozenset({lookup_key(one), lookup_key(other)})
+        return frozenset({one, other}) in self._distinct_texts or keys in self._distinct_keys
 
     def evidence(self, line: int) -> str:
         """``file:line``."""

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from thywill_dagster.errors import CouldNotLookError
 from thywill_dagster.identity.history import CHANGE_COLUMNS, HISTORY_COLUMNS, MappingHistory, add_look
-from thywill_dagster.identity.history_files import load_history, record_look
+from thywill_dagster.identity.history_files import load_history, record_look, save_history
 from thywill_dagster_tests.identity.names import names
 
 START = datetime(2025, 6, 1, 12, tzinfo=UTC)
@@ -172,6 +172,16 @@ def test_a_damaged_head_is_noticed(tmp_path: Path) -> None:
     (tmp_path / "head.json").write_text("{")
     with pytest.raises(CouldNotLookError, match=r"head\.json"):
         load_history(tmp_path)
+
+
+def test_a_look_is_not_taken_for_saved_if_another_run_saved_its_own(tmp_path: Path) -> None:
+    record_look(tmp_path, mapped(ANN), looked_at=day(0))
+    mine = add_look(load_history(tmp_path), mapped(BO), looked_at=day(2))
+    record_look(tmp_path, mapped(ANN_MISSING), looked_at=day(1))
+    with pytest.raises(FileExistsError):
+        save_history(tmp_path, mine)
+    assert len(load_history(tmp_path).looks) == 2
+    assert len(record_look(tmp_path, mapped(BO), looked_at=day(2)).looks) == 3
 
 
 def test_runs_at_the_same_time_do_not_damage_the_history(tmp_path: Path) -> None:

@@ -52,6 +52,13 @@ def test_a_spelling_in_use_before_the_user_was_created_is_somebody_else(tree: Ar
     assert build_mapping(users_of(("id-ann", "Ann Lee", "01 10:00")), tree.read()).resolve("Ann_Lee")[1] == "loose"
 
 
+def test_a_row_that_an_import_created_later_does_not_hide_the_registration(tree: ArchiveTree) -> None:
+    tree.register("03 10:00", "Ann Lee")
+    tree.pray("10 09:00", "Ann_Lee")
+    users = users_of(("id-ann", "Ann Lee", "20 10:00"))
+    assert build_mapping(users, tree.read()).resolve("Ann_Lee") == ("id-ann", "loose")
+
+
 def test_a_spelling_may_be_of_a_registered_person_without_a_user(tree: ArchiveTree) -> None:
     tree.register("03 10:00", "Dee Ray")
     tree.pray("10 09:00", "Dee.Ray")

@@ -49,6 +49,7 @@ def test_other_differences_count(spelling: str) -> None:
         (judge({"ann_lee": Period(10_050, 10_300)}, ANN), "at the same time"),
         (judge({"ann_lee": Period(10_100, 10_300)}, ANN), "at the same time"),
         (judge({"ann_lee": Period(9_000, 10_300)}, ANN), "at the same time"),
+        (judge({"ann_lee": Period(9_000, 10_000)}, ANN), "at the same time"),
         (judge({"ann_lee": LATER}, ANN, registered=frozenset({"ann_lee"})), "registered itself"),
         (judge({"ann_lee": LATER}, ANN, distinct=("ann_lee", "ann lee")), "decisions file"),
         (judge({"ann_lee": LATER}, ANN, Candidate("annlee", "id-2", 10_000, None)), "several people"),

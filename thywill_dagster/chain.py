@@ -39,8 +39,9 @@ from thywill_dagster.monitoring.recording import record_look
 from thywill_dagster.repair.actions import ACTION_NAMES, Plan, Risk
 from thywill_dagster.repair.apply import apply_plan
 from thywill_dagster.repair.outcome import ApplyReport, UndoReport
-from thywill_dagster.repair.plan import Proposal, UserColumn, build_plan, restrict
+from thywill_dagster.repair.plan import INSERTED_TABLES, Proposal, build_plan, restrict
 from thywill_dagster.repair.plan_files import read_plan, write_plan
+from thywill_dagster.repair.planning.draft import Options, TableColumn
 from thywill_dagster.repair.plausibility import require_plausible
 from thywill_dagster.repair.report import ReportFacts, write_report
 from thywill_dagster.repair.run import BATCH_SIZE
@@ -248,6 +249,8 @@ class PlanOptions:
         merge_duplicates: users of one name.
         add_indexes: an index on the usernames where none is.
         expected_users: lifts the cap on users that come back to exactly this number.
+        expected_rows: lifts the cap on other inserted rows to exactly this number.
+        expected_overwrites: lifts the cap on resolving references that change to exactly this number.
 
     Raises:
         UsageError: there is no such command.
@@ -258,6 +261,8 @@ class PlanOptions:
     merge_duplicates: bool = False
     add_indexes: bool = False
     expected_users: int | None = None
+    expected_rows: int | None = None
+    expected_overwrites: int | None = None
 
     def __post_init__(self) -> None:
         if self.command not in COMMAND_SCOPES:
@@ -372,13 +377,24 @@ class StoredProposal:
 
 def propose(settings: SiteSettings, look: Look, options: PlanOptions) -> StoredProposal:
     """Plans what a command would do, and stores plan and report."""
-    columns = look.snapshot.schema.tables["user"].columns
+    schema = look.snapshot.schema
     proposal = build_plan(
         look.view,
         look.detection,
-        schema_fingerprint=look.snapshot.schema.fingerprint,
-        user_columns=[UserColumn(c.name, c.nullable, c.default is not None) for c in columns],
-        expected_users=options.expected_users,
+        schema_fingerprint=schema.fingerprint,
+        columns={
+            name: [TableColumn(c.name, c.nullable, c.default is not None) for c in schema.tables[name].columns]
+            for name in INSERTED_TABLES
+        },
+        has_name_index=any(index.columns[:1] == ("display_name",) for index in schema.tables["user"].indexes),
+        options=Options(
+            insert_missing=options.insert_missing,
+            merge_duplicates=options.merge_duplicates,
+            add_indexes=options.add_indexes,
+            expected_users=options.expected_users,
+            expected_rows=options.expected_rows,
+            expected_overwrites=options.expected_overwrites,
+        ),
         provenance={
             "command": options.command,
             "database": look.snapshot.source,

@@ -101,8 +101,8 @@ class Authors:
             [not str(person).startswith((CONFLICT, NOBODY)) for person in site.persons.values] + [False], dtype=bool
         )
         suspicious = {site.mapping.person_of(name) for name in set(self._header_names) if is_placeholder(name)}
-        for person in suspicious:
-            is_plain_person[site.persons.find(person)] = False
+        for placeholder in suspicious:
+            is_plain_person[site.persons.find(placeholder)] = False
         agree = (told[:count] == NOTHING) | (told[:count] == found[:count])
         plain = (headers == 1) & (lines <= 1) & agree & is_plain_person[found[:count]]
         for number in np.flatnonzero(~plain & (headers + lines > 0)).tolist():

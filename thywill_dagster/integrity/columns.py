@@ -115,9 +115,7 @@ def minutes_of(times: pd.Series) -> Numbers:
 
 
 def microseconds_of(times: pd.Series) -> Numbers:
-    """Microseconds since the epoch of stored times, on their own clock; 60 million times :data:`NO_MINUTE`
-    where a cell is no time.
-    """
+    """Microseconds since the epoch of stored times, on their own clock; less than any time where a cell is none."""
     parsed = pd.to_datetime(times, errors="coerce", format="ISO8601", utc=True).dt.tz_localize(None)
     microseconds = parsed.astype("datetime64[us]").to_numpy().astype(np.int64)
     microseconds[parsed.isna().to_numpy()] = NO_MINUTE * _MICROSECONDS

@@ -88,6 +88,7 @@ class Detection:
         tree: frame of :func:`build_tree`.
         wrong: references that lead to another user than the archive names.
         missing_marks: key of a ``missing_mark`` to its prayer and event.
+        missing_logs: those of them whose event has no log row either.
     """
 
     findings: pd.DataFrame
@@ -97,6 +98,7 @@ class Detection:
     tree: pd.DataFrame
     wrong: tuple[WrongReference, ...] = ()
     missing_marks: Mapping[str, tuple[str, Fact]] = field(default_factory=dict)
+    missing_logs: frozenset[str] = frozenset()
 
 
 def detect(site: SiteView) -> Detection:
@@ -137,6 +139,7 @@ class _Detector:
         self.agreements: dict[str, Agreement] = {}
         self.wrong: list[WrongReference] = []
         self.missing_marks: dict[str, tuple[str, Fact]] = {}
+        self.missing_logs: set[str] = set()
 
     def run(self) -> Detection:
         findings = [
@@ -158,6 +161,7 @@ class _Detector:
             tree,
             tuple(self.wrong),
             self.missing_marks,
+            frozenset(self.missing_logs),
         )
 
     def _is_young(self, minute: int) -> bool:
@@ -271,13 +275,13 @@ class _Detector:
         stored, archived = is_in(np.arange(count), numbers, count), is_in(np.arange(count), headers, count)
         if (nameless := site.prayers.find("")) != NOTHING:
             archived[nameless] = False
-        keys = table["id"]
+        keys = table["id"].tolist()
         minutes = site.minutes("prayer")
         settled_rows = int(archived[numbers].sum())
         for place in np.flatnonzero(~archived[numbers]).tolist():
             if not self._is_unsettled(int(minutes[place])):
                 settled_rows += 1
-                yield Finding("prayer_not_archived", "prayer", keys.iat[place], "id")
+                yield Finding("prayer_not_archived", "prayer", keys[place], "id")
         yield from self._authors(numbers)
         records = site.records.prayers
         settled_files = int((stored & archived).sum())
@@ -285,7 +289,7 @@ class _Detector:
         submitted = minutes_of(records["submitted_at"])
         seen: set[str] = set()
         for place in missing.tolist():
-            prayer_id, path = records["prayer_id"].iat[place], records["path"].iat[place]
+            prayer_id, path = str(records["prayer_id"].iat[place]), str(records["path"].iat[place])
             key = path if prayer_id == TEMPORARY_ID else prayer_id
             if key not in seen and not self._is_unsettled(int(submitted[place])):
                 settled_files += 1
@@ -302,7 +306,7 @@ class _Detector:
         self.agreements["authors"] = Agreement(int((claimed != NOTHING).sum()), len(table), int(matched.sum()))
         minutes = site.minutes("prayer")
         for place in np.flatnonzero((claimed != NOTHING) & ~matched & site.is_user(present)).tolist():
-            key, author = table["id"].iat[place], table["author_id"].iat[place]
+            key, author = str(table["id"].iat[place]), str(table["author_id"].iat[place])
             if self._is_unsettled(int(minutes[place])):
                 continue
             claim = authors.of(key)
@@ -317,7 +321,7 @@ class _Detector:
                         claim.evidence,
                         claim.witnesses,
                         int(minutes[place]),
-                    )  # fmt: skip
+                    )
                 )
                 yield Finding("author_differs", "prayer", key, "author_id", author, "", claim.evidence[0])
 
@@ -361,8 +365,12 @@ class _Detector:
             _, left, facts = pair_rows(case, self.site)
             left = [row for row in left if not self._is_young(_shown_minute(row))]
             facts = [fact for fact in facts if not fact.is_tainted]
-            for row, fact, is_certain in explain_leftovers(left, facts)[0]:
+            differing, missing, _ = explain_leftovers(left, facts)
+            for row, fact, is_certain in differing:
                 yield self._differs(logs.group, "log_user_differs", row, fact, is_certain)
+            if logs.group.event == MARKS.event:
+                keys = (f"{case.prayer_id}@{fact.evidence[0]}" for fact in missing)
+                self.missing_logs.update(key for key in keys if key in self.missing_marks)
 
     def _differs(self, group: EventGroup, kind: str, row: EventRow, fact: Fact, is_certain: bool) -> Finding:
         present = str(row.value)
@@ -376,7 +384,7 @@ class _Detector:
                 fact.evidence,
                 fact.untainted if is_certain else 0,
                 row.minute,
-            )  # fmt: skip
+            )
         )
         return Finding(kind, group.table, row.key, group.column, present, "", fact.evidence[0])
 

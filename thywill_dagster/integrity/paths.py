@@ -85,9 +85,17 @@ def _leads_to(entry: os.DirEntry[str], directory: str) -> str | None:
     return None
 
 
-def common_style(paths: ArchivePaths, stored: Iterable[str | None]) -> str:
-    """The prefix that most healthy paths have."""
-    counts = Counter(style for path in stored if path and (style := paths.style_of(path)) is not None)
+def common_style(paths: ArchivePaths, stored: Mapping[str, int]) -> str:
+    """The prefix that most healthy paths have.
+
+    Args:
+        paths: the archive tree.
+        stored: stored path to how many rows have it.
+    """
+    counts: Counter[str] = Counter()
+    for path, rows in stored.items():
+        if path and (style := paths.style_of(path)) is not None:
+            counts[style] += rows
     if not counts:
         return paths.default_style()
     return min(counts, key=lambda style: (-counts[style], style))

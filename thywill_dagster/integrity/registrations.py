@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from thywill_dagster.identity.normalise import lookup_key
-from thywill_dagster.integrity.relations import SYSTEM
 from thywill_dagster.integrity.columns import minutes_of
+from thywill_dagster.integrity.relations import SYSTEM
 
 NEAR_MINUTES = 1
 SAME_DAY_MINUTES = 15 * 60
@@ -137,6 +137,10 @@ class RegistrationBook:
                 continue
             minutes.append(line.minute)
         return minutes
+
+    def is_confirmed(self, key: str) -> bool:
+        """Whether a line of the name is one that no repair tool writes: an invitation, or a monthly line."""
+        return any(line.inviter or line.source == "monthly_activity" for line in self.lines_of(key))
 
     def token_of(self, user_id: str) -> str | None:
         """The invite token that a user row used, if exactly one says so."""

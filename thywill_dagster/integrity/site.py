@@ -25,7 +25,6 @@ from thywill_dagster.integrity.columns import (
     by_number,
     is_in,
     microseconds_of,
-    minutes_of,
     number_events,
 )
 from thywill_dagster.integrity.paths import ArchivePaths

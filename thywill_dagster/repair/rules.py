@@ -20,5 +20,9 @@ RULES: Mapping[str, str] = {
     "file_of_the_line": "several files are about the prayer, and one has the line that was written with this row",
     "path_of_the_prayer": "several files are about the prayer, and its own row says which one is current",
     "registration_file": "the registration line of the user stands in this file",
+    "archived_row": "the archives tell of the record and the database does not have it; only with --insert-missing",
+    "same_name": "the application holds the names of these users for the same; only with --merge-duplicates",
+    "decided_merge": "the decisions file says that these users are one person",
+    "username_index": "usernames are looked up often and have no index; only with --add-indexes",
     "two_witnesses": "two independent lines name another user, and the present one is a spelling variant of the name",
 }

@@ -173,9 +173,10 @@ def judge(
         if cell in before:
             if value != before[cell] and not is_right(cell):
                 score.wrong.append((cell, before[cell], value, original.get(cell)))
-        elif (cell[0], cell[1], primary_key_of(cell[0])) in original:
-            if not _is_recovered(cell, value, original, is_right):
-                score.wrong.append((cell, None, value, original.get(cell)))
+        elif (cell[0], cell[1], primary_key_of(cell[0])) in original and not _is_recovered(
+            cell, value, original, is_right
+        ):
+            score.wrong.append((cell, None, value, original.get(cell)))
     score.wrong += [(cell, before[cell], "row gone", None) for cell in before if cell not in after]
     known = set(expected.values())
     for user_id, name in names_now.items():

@@ -1,0 +1,154 @@
+"""What the parts of a plan share while it is made: the site, what was found, and what is proposed so far."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import pandas as pd
+
+from thywill_dagster.integrity.columns import NO_MINUTE
+from thywill_dagster.integrity.detection import PATH_TABLES, Detection
+from thywill_dagster.integrity.paths import common_style, files_by_prayer
+from thywill_dagster.integrity.reconciliation import ONE_DAY, Reconciliation
+from thywill_dagster.integrity.site import SiteView
+from thywill_dagster.repair.actions import Action
+
+Cell = tuple[str, str, str]
+"""Table, primary key, column."""
+
+MODEL_DEFAULTS: Mapping[tuple[str, str], int] = {
+    ("user", "welcome_message_dismissed"): 0,
+    ("prayer", "flagged"): 0,
+    ("prayer", "is_foundational"): 0,
+}
+"""Values that the application's model, not the schema, gives to new rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class TableColumn:
+    """A column as declared: whether NULL is allowed and whether it has a default."""
+
+    name: str
+    nullable: bool
+    has_default: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What is planned beside the repair of what is there.
+
+    Attributes:
+        insert_missing: rows that only the archives have.
+        merge_duplicates: users that the application holds for the same.
+        add_indexes: an index on the usernames where there is none.
+        expected_users: lifts the cap on users who come back to exactly this number.
+        expected_rows: lifts the cap on other inserted rows to exactly this number.
+        expected_overwrites: lifts the cap on resolving references that change to exactly this number.
+    """
+
+    insert_missing: bool = False
+    merge_duplicates: bool = False
+    add_indexes: bool = False
+    expected_users: int | None = None
+    expected_rows: int | None = None
+    expected_overwrites: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Returning:
+    """A former user who is to come back: under which id, by which action, registered in which minute."""
+
+    user_id: str
+    action: Action
+    minute: int
+
+
+@dataclass
+class Draft:
+    """A plan in the making.
+
+    Attributes:
+        site: what was looked at.
+        detection: what was found.
+        columns: table to its columns; only of tables that rows are inserted into.
+        options: what else is planned.
+        actions: the proposed changes, parents before children.
+        returning: person to the former user.
+        healed: cells that are right again as soon as another action is done, to the reason if that needs review.
+        reasons: cells for which nothing is proposed, to the reason.
+        inviters: user id to inviter id, as it will be.
+    """
+
+    site: SiteView
+    detection: Detection
+    columns: Mapping[str, Sequence[TableColumn]]
+    options: Options
+    actions: list[Action] = field(default_factory=list)
+    returning: dict[str, Returning] = field(default_factory=dict)
+    healed: dict[Cell, str] = field(default_factory=dict)
+    reasons: dict[Cell, str] = field(default_factory=dict)
+    inviters: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        users = self.site.tables["user"]
+        known = self.site.display_names
+        self.inviters = {
+            user: inviter
+            for user, inviter in zip(users["id"], users["invited_by_user_id"], strict=True)
+            if inviter in known
+        }
+
+    @property
+    def reconciliation(self) -> Reconciliation:
+        """What the evidence says about lost references."""
+        return self.detection.reconciliation
+
+    @property
+    def findings(self) -> pd.DataFrame:
+        """What was found."""
+        return self.detection.findings
+
+    @cached_property
+    def named_persons(self) -> frozenset[str]:
+        """The persons whom lost references name."""
+        return frozenset(lost.person for lost in self.reconciliation.lost if lost.person)
+
+    @cached_property
+    def style(self) -> str:
+        """What stands before a path inside the archive in the healthy rows."""
+        stored = pd.concat([self.site.tables[table]["text_file_path"] for table, _ in PATH_TABLES])
+        counts = stored.value_counts()
+        return common_style(self.site.paths, dict(zip(counts.index, counts.tolist(), strict=True)))
+
+    @cached_property
+    def prayer_files(self) -> Mapping[str, tuple[str, ...]]:
+        """Prayer id to the files whose header has it."""
+        prayers = self.site.records.prayers
+        return files_by_prayer(prayers["prayer_id"].tolist(), prayers["path"].tolist())
+
+    def of_kind(self, *kinds: str) -> pd.DataFrame:
+        """The findings of these kinds."""
+        return self.findings[self.findings["kind"].isin(kinds)]
+
+    def leave(self, cell: Cell, reason: str) -> None:
+        """Nothing is proposed for this cell."""
+        self.reasons[cell] = reason
+
+    def heal(self, cell: Cell, user: Returning) -> None:
+        """This cell needs no change of its own: its user comes back."""
+        self.healed[cell] = (
+            f"the {user.action.action} of user {user.user_id} needs review" if user.action.reason else ""
+        )
+
+    def why_not_survivor(self, user_id: str, minute: int) -> str:
+        """Why a row of this time may be about another person of the same name; empty if it cannot."""
+        if minute == NO_MINUTE:
+            return ""
+        presence = self.site.earliest_presence[user_id]
+        if presence > minute + ONE_DAY:
+            return "the user of this name was registered later: another person may have had the name before"
+        if any(presence + ONE_DAY < again <= minute for again in self.site.registrations_of(user_id)):
+            return "the name was registered again before this row: it may be about another person"
+        return ""

@@ -1,0 +1,139 @@
+"""Users who are one person: which row stays, and everything that moves to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from thywill_dagster.integrity.columns import NO_MINUTE
+from thywill_dagster.integrity.relations import USER_REFERENCES, primary_key_of, shown_key
+from thywill_dagster.integrity.site import SiteView
+from thywill_dagster.repair.actions import Action, CellValue
+from thywill_dagster.repair.planning.draft import Draft
+from thywill_dagster.repair.planning.users import administrative_roles
+
+NEEDS_CONSENT = "users are merged only by a decision or with --merge-duplicates"
+
+
+def plan_merges(draft: Draft) -> None:
+    """Proposes to merge the users of one name, and those of whom the decisions say that they are one person.
+
+    Without consent only the merge itself is listed; what would move with it is counted.
+    """
+    site = draft.site
+    decided = {gone: stays for gone, stays in site.mapping.merges.items() if gone in site.display_names}
+    pairs = {gone: (stays, True) for gone, stays in decided.items() if stays in site.display_names}
+    for key, user_ids in sorted(site.mapping.by_key.items()):
+        if key and len(user_ids) > 1:
+            survivor = _survivor(site, user_ids)
+            for gone in user_ids:
+                if gone != survivor and gone not in pairs:
+                    pairs[gone] = (survivor, False)
+    for gone, (survivor, is_decided) in sorted(pairs.items()):
+        _plan_merge(draft, gone, survivor, is_decided)
+
+
+def _survivor(site: SiteView, user_ids: Sequence[str]) -> str:
+    """The oldest row, as in the application's own merge; of the administrators' ids the first user's."""
+    minutes = site.created_minutes
+
+    def age(user_id: str) -> tuple[bool, int, str]:
+        minute = minutes[user_id]
+        return user_id != "admin", minute if minute != NO_MINUTE else 2**60, user_id
+
+    return min(user_ids, key=age)
+
+
+def _plan_merge(draft: Draft, gone: str, survivor: str, is_decided: bool) -> None:
+    site = draft.site
+    names = site.display_names
+    if not is_decided and (
+        site.decisions.are_distinct(names[gone], names[survivor]) or site.decisions.are_distinct(gone, survivor)
+    ):
+        draft.leave(("user", gone, "display_name"), "the decisions file says that these are different people")
+        return
+    moves = _find_references(site, gone)
+    planned = {(a.table, a.primary_key, a.column): a for a in draft.actions if a.column}
+    reason = _why_not(draft, gone, survivor, moves)
+    if not reason and not (is_decided or draft.options.merge_duplicates):
+        reason = f"{NEEDS_CONSENT}; {len(moves)} references would move to user {survivor}"
+    rule = "decided_merge" if is_decided else "same_name"
+    evidence = (f"database:user/{gone}", f"database:user/{survivor}")
+    repoints: list[Action] = []
+    if not reason:
+        for table, key, column in moves:
+            if (table, shown_key(table, key), column) in planned:
+                reason = "a reference to the duplicate changes in this plan already; plan again after it was applied"
+            repoints.append(
+                Action(
+                    action="repoint_reference",
+                    table=table,
+                    primary_key=shown_key(table, key),
+                    column=column,
+                    before=gone,
+                    after=survivor,
+                    rule=rule,
+                    risk="high",
+                    evidence=evidence,
+                    finding="duplicate_users",
+                    survivor=survivor,
+                )
+            )
+    if reason:
+        repoints = []
+    draft.actions += repoints
+    draft.actions.append(
+        Action(
+            action="merge_users",
+            table="user",
+            primary_key=gone,
+            column=None,
+            before=_known_row(site, gone),
+            after=None,
+            rule=rule,
+            risk="high",
+            evidence=evidence,
+            status="needs_review" if reason else "ready",
+            reason=reason,
+            depends_on=tuple(action.action_id for action in repoints),
+            finding="duplicate_users",
+            survivor=survivor,
+        )
+    )
+
+
+def _find_references(site: SiteView, user_id: str) -> list[tuple[str, str, str]]:
+    """Every cell that holds the id: table, primary key, column."""
+    number = site.persons.find(user_id)
+    found = []
+    for reference in USER_REFERENCES:
+        places = np.flatnonzero(site.person_numbers(reference.table, reference.column) == number)
+        keys = site.tables[reference.table][primary_key_of(reference.table)].iloc[places]
+        found += [
+            (reference.table, str(key), reference.column) for key in keys if (reference.table, key) != ("user", user_id)
+        ]
+    return found
+
+
+def _why_not(draft: Draft, gone: str, survivor: str, moves: Sequence[tuple[str, str, str]]) -> str:
+    site = draft.site
+    if gone == "admin":
+        return "this id has administrative rights"
+    if ("user", survivor, "invited_by_user_id") in moves:
+        return "the user who stays was invited by the duplicate"
+    held = site.tables["user_roles"]
+    administrative = administrative_roles(site)
+    for user, role in zip(held["user_id"], held["role_id"], strict=True):
+        if user == gone and role in administrative:
+            return "the user who stays would get administrative permissions"
+    return ""
+
+
+def _known_row(site: SiteView, user_id: str) -> dict[str, CellValue]:
+    """The row as far as the chain reads it; the token, which is a secret, as its hash."""
+    users = site.tables["user"]
+    row = users.loc[users["id"] == user_id].iloc[0].to_dict()
+    if row.get("invite_token_used"):
+        row["invite_token_used"] = shown_key("invitetoken", str(row["invite_token_used"]))
+    return {str(name): value for name, value in row.items()}

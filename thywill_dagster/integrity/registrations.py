@@ -78,7 +78,7 @@ class RegistrationBook:
         self._person_of_id: dict[str, str] = {SYSTEM: SYSTEM, **{user_id: user_id for user_id in user_ids}}
         self._lines: dict[str, list[RegistrationLine]] = {}
         for minute, name, inviter, source, path, line, is_tainted, is_ambiguous in zip(
-            minutes_of(registrations["at"]),
+            minutes_of(registrations["at"]).tolist(),
             registrations["name"],
             registrations["inviter"],
             registrations["source"],

@@ -7,8 +7,10 @@ script or a link.
 from __future__ import annotations
 
 import html
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +37,36 @@ class Figure:
     caption: str
 
 
+class Branch(NamedTuple):
+    """One node of a tree: how deep it is, what it says, and how many nodes are below it."""
+
+    depth: int
+    text: str
+    below: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """Nodes in the order in which they are read: each parent before its children.
+
+    In HTML a branch can be opened and closed; in Markdown a large tree is cut, with counts for what is not shown.
+    """
+
+    branches: Sequence[Branch]
+
+
 @dataclass(frozen=True, slots=True)
 class Section:
     """A heading and what stands under it: paragraphs (texts), tables, preformatted blocks, pictures."""
 
     title: str
-    blocks: Sequence[str | Table | Preformatted | Figure]
+    blocks: Sequence[str | Table | Preformatted | Figure | Tree]
 
+
+TREE_LINES = 400
+"""Lines of a tree in Markdown; a larger one is cut below the depth at which it fits."""
+DEEPEST_NESTING = 60
+"""Browsers stop nesting elements somewhere; what is deeper is drawn on this level, with its depth said."""
 
 _MARKDOWN_SPECIAL = str.maketrans({**{c: f"\\{c}" for c in "\\`*[]|~"}, "<": "&lt;", ">": "&gt;", "&": "&amp;"})
 
@@ -53,6 +78,8 @@ th, td { text-align: left; vertical-align: top; padding: .3rem .6rem; border-bot
   overflow-wrap: anywhere; }
 td:first-child { min-width: 12rem; }
 th { background: #f4f6f8; white-space: nowrap; } td.number, th.number { text-align: right; white-space: nowrap; }
+.tree details, .tree .leaf { margin-left: 1.1rem; } .tree summary { margin-left: -1.1rem; cursor: pointer; }
+.tree small { color: #59636e; }
 pre { background: #f4f6f8; padding: .8rem; overflow-x: auto; } p.more { color: #59636e; }
 figure { margin: 1rem 0; } figure svg { display: block; width: 100%; height: auto; }
 figcaption { color: #59636e; }
@@ -70,6 +97,8 @@ def render_markdown(title: str, sections: Sequence[Section], *, level: int = 1) 
                 lines += [*_markdown_table(block), ""]
             elif isinstance(block, Figure):
                 lines += [f"*{_markdown(block.caption)}*", ""]
+            elif isinstance(block, Tree):
+                lines += [*(f"    {line}" for line in _tree_lines(block)), ""]
             elif isinstance(block, Preformatted):
                 # No fence can be closed from inside an indented block.
                 lines += [*(f"    {line}" for line in block.text.split("\n")), ""]
@@ -88,6 +117,8 @@ def render_html(title: str, sections: Sequence[Section]) -> str:
                 body += _html_table(block)
             elif isinstance(block, Figure):
                 body.append(f"<figure>{block.svg}<figcaption>{html.escape(block.caption)}</figcaption></figure>")
+            elif isinstance(block, Tree):
+                body += _html_tree(block)
             elif isinstance(block, Preformatted):
                 body.append(f"<pre>{html.escape(block.text)}</pre>")
             else:
@@ -136,6 +167,45 @@ def _html_table(table: Table) -> list[str]:
     if table.total is not None and table.total > len(table.rows):
         lines.append(f'<p class="more">{table.total - len(table.rows):,} more are not shown.</p>')
     return lines
+
+
+def _tree_lines(tree: Tree) -> list[str]:
+    """The tree as indented lines, down to the depth at which it fits, roots cut last."""
+    by_depth = Counter(branch.depth for branch in tree.branches)
+    deepest, shown = -1, 0
+    lines: list[str] = []
+    while by_depth[deepest + 1] and (deepest < 0 or shown + by_depth[deepest + 1] <= TREE_LINES):
+        deepest += 1
+        shown += by_depth[deepest]
+    for branch in tree.branches:
+        if branch.depth > deepest or len(lines) >= TREE_LINES:
+            continue
+        is_cut = branch.depth == deepest and branch.below
+        note = f"  (+ {branch.below:,} below, not shown)" if is_cut else f"  ({branch.below:,} below)"
+        text = " ".join(_shown(branch.text).split())
+        lines.append("  " * branch.depth + f"- {text}{note if branch.below else ''}")
+    left = sum(branch.depth <= deepest for branch in tree.branches) - len(lines)
+    return [*lines, f"... {left:,} more are not shown"] if left else lines or ["nobody"]
+
+
+def _html_tree(tree: Tree) -> list[str]:
+    """Nested elements that a browser opens and closes by itself; the first two levels are open."""
+    lines = ['<div class="tree">']
+    open_branches: list[int] = []
+    for branch in tree.branches:
+        level = min(branch.depth, DEEPEST_NESTING)
+        while open_branches and open_branches[-1] >= level:
+            open_branches.pop()
+            lines.append("</details>")
+        deeper = f" <small>level {branch.depth}</small>" if branch.depth > level else ""
+        text = html.escape(" ".join(_shown(branch.text).split())) + deeper
+        if branch.below:
+            count = f" <small>{branch.below:,} below</small>"
+            lines.append(f"<details{' open' if level < 2 else ''}><summary>{text}{count}</summary>")
+            open_branches.append(level)
+        else:
+            lines.append(f'<div class="leaf">{text}</div>')
+    return [*lines, *("</details>" for _ in open_branches), "</div>"]
 
 
 def _is_numeric(table: Table, column: int) -> bool:

@@ -6,6 +6,7 @@ it is read as easily for ten findings as for three hundred thousand. Complete li
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,8 +16,8 @@ import pandas as pd
 
 from thywill_dagster.integrity.consistency import RELATIONS, Agreement
 from thywill_dagster.integrity.findings import FINDING_KINDS
-from thywill_dagster.repair.actions import Action, Plan
-from thywill_dagster.repair.document import Preformatted, Section, Table, render_html, render_markdown
+from thywill_dagster.repair.actions import Action, Plan, is_archived_text
+from thywill_dagster.repair.document import Branch, Section, Table, Tree, render_html, render_markdown
 from thywill_dagster.repair.plan import Proposal, risk_counts
 from thywill_dagster.repair.plan_files import write_private
 from thywill_dagster.repair.rules import RULES
@@ -29,8 +30,42 @@ SQL_FILE = "plan.sql"
 SAMPLES = 20
 """Rows of each table; a person who wants them all opens the plan's files."""
 
-TREE_USERS = 400
-"""Users that the picture of the invite tree shows one by one; beyond that it shows counts below branches."""
+GROUPS = 40
+"""Groups of changes or questions of one sort; the largest are shown."""
+
+HOW_TO_DECIDE: Sequence[tuple[str, str]] = (
+    ("--merge-duplicates", "Are they one person? Then give --merge-duplicates, or write the pair under merge: in the"
+     " decisions file; if they are not, under distinct:."),
+    ("may have been renamed", "If it is the same person, write the old name under aliases: in the decisions file. If"
+     " it is somebody else, write both under distinct: and insert the user by hand, or leave it."),
+    ("claim this user", "Look at the rows of each id, in the evidence. If one is right, correct one of its cells by"
+     " hand and plan again: the tie is gone."),
+    ("was registered", "The name had several owners. Say by aliases: which user an old spelling means, or leave the"
+     " rows: the application shows them as by nobody."),
+    ("registered later", "The row is older than the user of this name, so it may be another person's. If it is the"
+     " same person, correct the user's created_at and plan again."),
+    ("administrative", "Decide whether this person may have administrative rights again. If so, remove or keep the"
+     " role row first, then restore the user by hand or plan again."),
+    ("administrative rights", "The first user's id gives administrative rights. Restore it by hand if that is meant."),
+    ("more than the cap", "Make sure that archives and database are of the same site. If the number is right, give"
+     " the option that the reason names, with that number."),
+    ("line order does not decide", "Several people acted in the same minute. If one of them remembers, set the cell by"
+     " hand; otherwise leave it."),
+    ("offset between this column's clock", "Give the zone of the archive with --archive-timezone."),
+    ("zone of the archive is not known", "Give the zone of the archive with --archive-timezone."),
+    ("several users match", "Say by aliases: in the decisions file whom the spelling means, or merge the users."),
+    ("witnesses name different", "Open the lines in the evidence and set the cell by hand."),
+    ("--insert-missing", "Plan again with --insert-missing if the rows should come back."),
+    ("gives access", "Sessions end by themselves and roles are granted by hand: give access anew if it is meant."),
+    ("heal tool may have written", "If this person existed, insert the user by hand; otherwise leave it."),
+    ("archive files are about this prayer", "Compare the files and set the path of the prayer by hand; the rows about"
+     " it follow in the next plan."),
+    ("decisions file says", "Nothing to do: this is what you decided."),
+    ("waits for", "Decide the action that it waits for; this one follows."),
+    ("no archive line", "Nothing proves who or what it was. Ask the people concerned, or leave it."),
+    ("nothing tells", "Nothing proves who it was. Ask the people concerned, or leave it."),
+)  # fmt: skip
+"""A part of a reason, and what a person can do. The first that fits is shown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +123,7 @@ def build_sections(proposal: Proposal, facts: ReportFacts) -> Sequence[Section]:
         Section("What would be changed", _changes(plan, facts)),
         Section("What needs a person", _open_questions(proposal, facts)),
         Section("Archive lines that could not be used", _problems(facts.problems)),
-        Section("Invite tree as it is stored", [Preformatted(draw_tree(facts.tree))]),
+        Section("Invite tree as it is stored", [build_invite_tree(facts.tree)]),
     ]
 
 
@@ -138,9 +173,11 @@ def changes_table(actions: Sequence[Action], names: Mapping[str, str]) -> Table:
     rows = [
         (
             f"{action.table} {action.primary_key}",
-            action.column or "new row",
-            shown_value(action.before, names) if action.column else None,
-            shown_value(action.after, names),
+            action.column or ("row" if action.deletes_row else "new row"),
+            None if action.before is None and not action.column else shown_value(action.before, names),
+            f"merged into {shown_value(action.survivor, names)}"
+            if action.deletes_row
+            else shown_value(action.after, names),
             action.rule,
             shown_evidence(action.evidence),
         )
@@ -159,36 +196,50 @@ def shown_value(value: object, names: Mapping[str, str]) -> str:
     """A cell as a person reads it: the user behind an id, NULL, the empty text, the columns of a row."""
     if value is None:
         return "NULL"
+    if is_archived_text(value):
+        return f"<text, {value['length']} chars>"  # type: ignore[index]
     if isinstance(value, Mapping):
-        return ", ".join(f"{column} {content}" for column, content in value.items())
+        return ", ".join(f"{column} {shown_value(content, {})}" for column, content in value.items())
     if value == "":
         return "empty text"
     text = str(value)
     return f"{text} ({names[text]})" if text in names else text
 
 
-def draw_tree(tree: pd.DataFrame) -> str:
-    """The invite tree as indented lines; below :data:`TREE_USERS` users everybody, above it whole branches."""
-    children: dict[str, list[tuple[str, str]]] = {}
-    known = set(tree["user_id"])
-    for user_id, name, inviter in zip(tree["user_id"], tree["display_name"], tree["inviter_id"], strict=True):
-        children.setdefault(inviter if inviter in known else "", []).append((str(name), user_id))
-    lines: list[str] = []
-    seen: set[str] = set()
-    stack = [(name, user_id, 0) for name, user_id in sorted(children.get("", ()), reverse=True)]
-    while stack and len(lines) < TREE_USERS:
-        name, user_id, depth = stack.pop()
-        seen.add(user_id)
-        below = sorted(children.get(user_id, ()), reverse=True)
-        invited = f"  ({len(below)} invited)" if below else ""
-        lines.append("  " * depth + f"- {' '.join(name.split())}{invited}")
-        stack += [(child, child_id, depth + 1) for child, child_id in below if child_id not in seen]
-    if stack:
-        lines.append(f"... {len(tree) - len(seen)} more users are not shown")
-    in_cycles = int((tree["depth"] < 0).sum())
-    if in_cycles:
-        lines.append(f"{in_cycles} users are in a cycle of inviters or below one")
-    return "\n".join(lines) or "no users"
+def build_invite_tree(tree: pd.DataFrame) -> Tree:
+    """The invite tree as it is stored, largest branches first; users in a cycle stand behind it."""
+    children: dict[str, list[str]] = {}
+    names = dict(zip(tree["user_id"], tree["display_name"], strict=True))
+    in_cycle = set(tree.loc[tree["depth"] < 0, "user_id"])
+    roots: list[str] = []
+    for user_id, inviter in zip(tree["user_id"], tree["inviter_id"], strict=True):
+        if user_id in in_cycle:
+            continue
+        (children.setdefault(inviter, []) if inviter in names else roots).append(user_id)
+    below: dict[str, int] = {}
+    deepest_first = tree[tree["depth"] >= 0].sort_values("depth", ascending=False, kind="stable")["user_id"]
+    for user_id in deepest_first:
+        below[user_id] = sum(1 + below[child] for child in children.get(user_id, ()))
+
+    def by_size(user_id: str) -> tuple[int, str, str]:
+        return -below[user_id], str(names[user_id]), user_id
+
+    branches: list[Branch] = []
+    stack = [(user_id, 0) for user_id in sorted(roots, key=by_size, reverse=True)]
+    while stack:
+        user_id, depth = stack.pop()
+        branches.append(Branch(depth, str(names[user_id]), below[user_id]))
+        stack += [(child, depth + 1) for child in sorted(children.get(user_id, ()), key=by_size, reverse=True)]
+    circling = sorted(in_cycle, key=lambda user_id: (str(names[user_id]), user_id))
+    if circling:
+        branches.append(Branch(0, "in a cycle of inviters, or below one", len(circling)))
+        branches += [Branch(1, str(names[user_id]), 0) for user_id in circling]
+    return Tree(branches)
+
+
+def how_to_decide(reason: str) -> str:
+    """What a person can do about a reason; empty if nothing special is known."""
+    return next((advice for part, advice in HOW_TO_DECIDE if part in reason), "")
 
 
 def _in_short(proposal: Proposal, facts: ReportFacts) -> Sequence[str]:
@@ -216,13 +267,13 @@ def _unsettled(facts: ReportFacts) -> Sequence[str]:
 def _changes(plan: Plan, facts: ReportFacts) -> Sequence[str | Table]:
     names = dict(facts.names)
     for action in plan.actions:
-        if action.inserts_row and isinstance(action.after, Mapping):
+        if action.inserts_row and isinstance(action.after, Mapping) and action.table == "user":
             names[action.primary_key] = f"{action.after['display_name']}, who comes back"
     blocks: list[str | Table] = []
     groups: dict[tuple[str, str], list[Action]] = {}
     for action in plan.ready:
         groups.setdefault((action.action, action.rule), []).append(action)
-    for (name, rule), actions in groups.items():
+    for (name, rule), actions in list(groups.items())[:GROUPS]:
         blocks.append(f"{name}: {len(actions)} by the rule {rule} (risk {actions[0].risk}): {RULES[rule]}.")
         unproven = sorted({column for action in actions for column in action.unproven_columns})
         if unproven:
@@ -236,19 +287,37 @@ def _open_questions(proposal: Proposal, facts: ReportFacts) -> Sequence[str | Ta
     review: dict[tuple[str, str], list[Action]] = {}
     for action in proposal.plan.actions:
         if action.status == "needs_review":
-            review.setdefault((action.action, action.reason), []).append(action)
-    for (name, reason), actions in review.items():
+            review.setdefault((action.action, _sort_of(action.reason)), []).append(action)
+    ranked = sorted(review.items(), key=lambda item: (-len(item[1]), item[0]))
+    for (name, reason), actions in ranked[:GROUPS]:
         blocks.append(f"{name}, {len(actions)} proposed but not applied: {reason}.")
+        if advice := how_to_decide(reason):
+            blocks.append(f"How to decide: {advice}")
         blocks.append(changes_table(actions, facts.names))
+    if len(ranked) > GROUPS:
+        blocks.append(f"{len(ranked) - GROUPS} more sorts of questions are in the plan's folder.")
     if proposal.unresolved:
-        counts = Counter((u.kind, u.reason) for u in proposal.unresolved)
+        counts = Counter((u.kind, _sort_of(u.reason)) for u in proposal.unresolved)
         examples: dict[tuple[str, str], str] = {}
         for unresolved in proposal.unresolved:
-            examples.setdefault((unresolved.kind, unresolved.reason), f"{unresolved.table} {unresolved.primary_key}")
-        rows = [(kind, reason, count, examples[kind, reason]) for (kind, reason), count in counts.most_common()]
+            sort = (unresolved.kind, _sort_of(unresolved.reason))
+            examples.setdefault(sort, f"{unresolved.table} {unresolved.primary_key}")
+        rows = [
+            (kind, reason, how_to_decide(reason), count, examples[kind, reason])
+            for (kind, reason), count in counts.most_common()
+        ]
         blocks.append("Findings for which nothing is proposed:")
-        blocks.append(Table(("finding", "why", "count", "for example"), rows[:SAMPLES], total=len(rows)))
+        columns = ("finding", "why", "what a person can do", "count", "for example")
+        blocks.append(Table(columns, rows[:GROUPS], total=len(rows)))
     return blocks or ["Nothing."]
+
+
+def _sort_of(reason: str) -> str:
+    """The reason without ids, so that equal questions stand together."""
+    return _ID.sub("…", reason)
+
+
+_ID = re.compile(r"\b[0-9a-f]{16,}\b(?:, \b[0-9a-f]{16,}\b)*")
 
 
 def _problems(problems: pd.DataFrame) -> Sequence[str | Table]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from thywill_dagster.integrity.relations import primary_key_of
-from thywill_dagster.repair.actions import Action, Plan
+from thywill_dagster.repair.actions import Action, Plan, is_archived_text
 from thywill_dagster.repair.plan_files import write_private
 
 
@@ -31,6 +31,12 @@ def _lines(plan: Plan) -> Iterator[str]:
 
 def _statement(action: Action) -> str:
     table = _identifier(action.table)
+    if action.action == "create_index" and isinstance(action.after, Mapping):
+        columns = ", ".join(_identifier(str(column)) for column in action.after["columns"])  # type: ignore[union-attr]
+        return f"CREATE INDEX {_identifier(str(action.after['name']))} ON {table} ({columns});"
+    if action.deletes_row:
+        key = _identifier(primary_key_of(action.table))
+        return f"DELETE FROM {table} WHERE {key} = {_literal(action.primary_key)};"  # noqa: S608 - only shown
     if isinstance(action.after, Mapping):
         columns = ", ".join(_identifier(column) for column in action.after)
         values = ", ".join(_literal(value) for value in action.after.values())
@@ -52,6 +58,8 @@ def _literal(value: object) -> str:
         return "NULL"
     if isinstance(value, int | float):
         return str(value)
+    if is_archived_text(value):
+        return f"/* text of {value['length']} characters, {value['archive']} */ NULL"  # type: ignore[index]
     return "'" + str(value).replace("'", "''") + "'"
 
 

@@ -1,0 +1,1 @@
+"""Tells people: what began to fail, what still does, what is right again."""

@@ -9,7 +9,16 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "thywill_dagster"
 
 PURE = ("archives", "identity", "integrity", "repair", "monitoring", "alerts", "prevention", "sample")
-WRITING = ("repair.apply", "repair.undo", "repair.verification", "repair.guards", "repair.run", "repair.steps", "repair.images", "prevention.installation")
+WRITING = (
+    "repair.apply",
+    "repair.undo",
+    "repair.verification",
+    "repair.guards",
+    "repair.run",
+    "repair.steps",
+    "repair.images",
+    "prevention.installation",
+)
 """Modules of the core that are given a database; they speak to it through the store."""
 
 ALLOWED = {

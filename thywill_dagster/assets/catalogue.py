@@ -79,6 +79,7 @@ COLUMN_MEANINGS: Mapping[str, str] = {
     "reading": "What decided where the activity section begins.",
     "reason": "Why; empty where nothing is to be explained.",
     "risk": "low, medium or high.",
+    "redundant": "Lines that tell again what another line tells.",
     "rows": "Number of rows.",
     "rule": "The rule that decided, listed in docs/rules.md.",
     "schema_fingerprint": "SHA-256 of the declared schema; a plan fits this schema only.",
@@ -307,6 +308,6 @@ def _column_schema(entry: Entry) -> dict[str, dg.TableSchema]:
     if not entry.columns:
         return {}
     columns = [
-        dg.TableColumn(name, type=dtype, description=COLUMN_MEANINGS[name]) for name, dtype in entry.columns.items()
+        dg.TableColumn(name, type=dtype, description=COLUMN_MEANINGS.get(name)) for name, dtype in entry.columns.items()
     ]
     return {"dagster/column_schema": dg.TableSchema(columns)}

@@ -5,6 +5,7 @@ here; what is wrong is found downstream.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import dagster as dg
 import pandas as pd
@@ -55,4 +56,5 @@ def archive_records(site: SiteResource, site_snapshot: pd.DataFrame) -> Iterator
 
 def records_of(frames: dict[str, pd.DataFrame]) -> ArchiveRecords:
     """The records that :func:`archive_records` published, by asset name."""
-    return ArchiveRecords(**{field: frames[asset] for asset, field in ARCHIVE_ASSETS.items()})
+    fields: dict[str, Any] = {field: frames[asset] for asset, field in ARCHIVE_ASSETS.items()}
+    return ArchiveRecords(**fields)

@@ -117,6 +117,11 @@ class SiteFolders:
         return self.root / "reports"
 
     @property
+    def archives(self) -> Path:
+        """What is known of the archive files, so that only changed ones are read."""
+        return self.root / "archives"
+
+    @property
     def frames(self) -> Path:
         """The values of the Dagster assets."""
         return self.root / "assets"
@@ -149,9 +154,13 @@ def read_archives(
     Raises:
         CouldNotLookError: there is no archive to read.
     """
-    inventory = take_inventory(settings.archives)
-    context = _reading_context(settings, snapshot, (file.path for file in inventory.files))
-    return parse_archives(inventory, context, on_file=on_file)
+    return parse_archives(
+        take_inventory(settings.archives),
+        lambda: _reading_context(settings, snapshot),
+        on_file=on_file,
+        cache=SiteFolders.of(settings).archives / "known.cache",
+        context_key=_context_key(settings, snapshot),
+    )
 
 
 def build_view(
@@ -698,7 +707,14 @@ def archive_zone(settings: SiteSettings) -> ZoneInfo | None:
         ) from error
 
 
-def _reading_context(settings: SiteSettings, snapshot: Snapshot, files: object) -> ReadingContext:
+def _context_key(settings: SiteSettings, snapshot: Snapshot) -> str:
+    """Equal for equal reading contexts: same database, same way from stored paths to files."""
+    paths = ArchivePaths.build(settings.archives, settings.app_dir, ())
+    parts = (snapshot.content_sha256, paths.root, paths.app_dir, *paths.aliases)
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _reading_context(settings: SiteSettings, snapshot: Snapshot) -> ReadingContext:
     """What the database knows of the texts in the archives; it stays in memory."""
     prayers = read_table(snapshot, "prayer", ("id", "text", "generated_prayer", "project_tag", "text_file_path"))
     attributes = read_table(snapshot, "prayer_attributes", ("prayer_id", "attribute_name", "attribute_value"))
@@ -715,7 +731,7 @@ def _reading_context(settings: SiteSettings, snapshot: Snapshot, files: object) 
             prayers["id"], prayers["text"], prayers["generated_prayer"], prayers["project_tag"], strict=True
         )
     }
-    paths = ArchivePaths.build(settings.archives, settings.app_dir, files)  # type: ignore[arg-type]
+    paths = ArchivePaths.build(settings.archives, settings.app_dir, ())
     owners: dict[str, set[str]] = {}
     for prayer_id, stored in zip(prayers["id"], prayers["text_file_path"], strict=True):
         if stored and (path := paths.locate(stored)) is not None:

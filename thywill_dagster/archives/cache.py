@@ -46,10 +46,17 @@ class CacheKey:
 
 @dataclass(frozen=True, slots=True)
 class Cached:
-    """What was known, and the key of the context it was read in."""
+    """What was known.
+
+    Attributes:
+        tables: what was read.
+        context_key: of the context that it was read in.
+        broken_names_key: of the known names with a line break in that context.
+    """
 
     tables: Tables
     context_key: str
+    broken_names_key: str
 
 
 @lru_cache(maxsize=1)
@@ -80,22 +87,30 @@ def read_cache(path: Path, key: CacheKey) -> Cached | None:
             return None
         stream = pa.BufferReader(pa.py_buffer(body[end_of_head + 1 :]))
         tables = {name: _read_table(stream, schema) for name, schema in SCHEMAS.items()}
-        return Cached(tables, str(head["context_key"]))
+        return Cached(tables, str(head["context_key"]), str(head["broken_names_key"]))
     except (ValueError, KeyError, TypeError, pa.ArrowException):
         return None
 
 
-def write_cache(path: Path, key: CacheKey, tables: Tables, context_key: str) -> None:
+def write_cache(path: Path, key: CacheKey, known: Cached) -> None:
     """Replaces the file. Whoever reads it meanwhile sees the old or the new one, never a part."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.parent.chmod(0o700)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     with _private_file(partial) as file:
-        head = {"magic": _MAGIC, "root": key.root, "rules": key.rules, "context_key": context_key}
-        file.write(json.dumps(head).encode() + b"\n")
+        head = {
+            "magic": _MAGIC,
+            "root": key.root,
+            "rules": key.rules,
+            "context_key": known.context_key,
+            "broken_names_key": known.broken_names_key,
+        }
+        # Padded, so that the streams behind it begin where a processor likes numbers to begin.
+        text = json.dumps(head).encode()
+        file.write(text + b" " * (-(len(text) + 1) % 64) + b"\n")
         for name, schema in SCHEMAS.items():
             # One dictionary per column: a stream does not know of several.
-            table = tables[name].unify_dictionaries()
+            table = known.tables[name].unify_dictionaries()
             with pa.ipc.new_stream(pa.PythonFile(file, mode="w"), schema) as writer:
                 writer.write_table(table)
         file.finish()

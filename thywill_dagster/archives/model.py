@@ -74,9 +74,11 @@ FILE_COLUMNS: Mapping[str, str] = {
     "redundant": "int64",
     "ignored": "int64",
     "problems": "int64",
+    "is_new": "bool",
 }
 """One row per file of the tree. ``month`` is ``YYYY-MM`` or empty; ``lines`` = ``used`` + ``redundant`` +
-``ignored`` + ``problems``. ``sha256`` is empty and ``lines`` is 0 for a file that is not read."""
+``ignored`` + ``problems``. ``sha256`` is empty and ``lines`` is 0 for a file that is not read. ``is_new`` is false
+for a file that was known from an earlier reading and had not changed since."""
 
 PRAYER_COLUMNS: Mapping[str, str] = {
     "path": "str",
@@ -171,11 +173,7 @@ PROBLEMS_PER_FILE = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchiveRecords:
-    """Everything that one reading of an archive tree gave.
-
-    Attributes:
-        files_read: how many files had to be opened; the others were known from an earlier reading.
-    """
+    """Everything that one reading of an archive tree gave."""
 
     files: pd.DataFrame
     prayers: pd.DataFrame
@@ -184,7 +182,6 @@ class ArchiveRecords:
     accounts: pd.DataFrame
     problems: pd.DataFrame
     accounting: pd.DataFrame = field(default_factory=lambda: make_frame((), ACCOUNTING_COLUMNS))
-    files_read: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

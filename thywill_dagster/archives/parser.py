@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thywill_dagster.archives.account_file import parse_application, parse_blocks, parse_event_log
-from thywill_dagster.archives.cache import CacheKey, read_cache, write_cache
+from thywill_dagster.archives.cache import Cached, CacheKey, read_cache, write_cache
 from thywill_dagster.archives.inventory import Fingerprint, Inventory, TreeReader, is_settled
 from thywill_dagster.archives.kinds import ArchiveKind, place_of
 from thywill_dagster.archives.lines import (
@@ -62,15 +64,43 @@ def parse_archives(
         context_key: equal keys mean equal contexts, so that the context need not be looked at.
         clock_ns: the time, to know which files may still be changing.
     """
-    reading = _Reading(inventory, context, on_file, keeps_answers=cache is not None, now_ns=clock_ns())
+    with _collector_paused():
+        return _parse(inventory, context, on_file, cache, context_key, clock_ns())
+
+
+def _parse(
+    inventory: Inventory,
+    context: ReadingContext | Callable[[], ReadingContext],
+    on_file: OnFile,
+    cache: Path | None,
+    context_key: str,
+    now_ns: int,
+) -> ArchiveRecords:
+    reading = _Reading(inventory, context, on_file, keeps_answers=cache is not None, now_ns=now_ns)
     known = read_cache(cache, CacheKey.of(inventory.root)) if cache is not None else None
     if known is not None:
-        reading.recall(known.tables, is_same_context=bool(context_key) and known.context_key == context_key)
+        is_same_context = bool(context_key) and known.context_key == context_key
+        # Every line may be read otherwise if another name with a line break is known.
+        if is_same_context or known.broken_names_key == reading.broken_names_key():
+            reading.recall(known.tables, is_same_context=is_same_context)
     tables = reading.read()
-    is_changed = known is None or known.context_key != context_key or reading.files_read > 0
+    is_changed = known is None or known.context_key != context_key or bool(reading.files_read)
     if cache is not None and (is_changed or len(tables["files"]) != len(known.tables["files"] if known else ())):
-        write_cache(cache, CacheKey.of(inventory.root), tables, context_key)
+        names_key = known.broken_names_key if known and reading.is_same_context else reading.broken_names_key()
+        write_cache(cache, CacheKey.of(inventory.root), Cached(tables, context_key, names_key))
     return make_records(tables, inventory.left_out, reading.files_read)
+
+
+@contextlib.contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Nothing that is made here refers to itself, and the collector would look at all of it again and again."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 @dataclass(slots=True)
@@ -91,17 +121,24 @@ class _Reading:
     on_file: OnFile
     keeps_answers: bool
     now_ns: int
-    files_read: int = 0
+    files_read: list[int] = field(default_factory=list)
     done: int = 0
     kept: _Kept | None = None
     header_tags: dict[str, str] = field(default_factory=dict)
+    is_same_context: bool = False
     _ambiguous_tags: set[str] = field(default_factory=set)
+    _all_tags: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def context(self) -> ReadingContext:
         if not isinstance(self._context, ReadingContext):
             self._context = self._context()
         return self._context
+
+    def broken_names_key(self) -> str:
+        """Equal for equal sets of known names with a line break."""
+        names = sorted(name for lines in self.context.broken_names.values() for name in map("\n".join, lines))
+        return hashlib.sha256(repr(names).encode()).hexdigest()
 
     def recall(self, tables: Tables, *, is_same_context: bool) -> None:
         """Takes over what an earlier reading knew of files that have not changed since."""
@@ -118,6 +155,7 @@ class _Reading:
                 if number >= 0 and settled and _is_unchanged(tree, path, fingerprint):
                     numbers[old] = number
         self.kept = _Kept(tables, numbers)
+        self.is_same_context = is_same_context
         if not is_same_context:
             self._forget_other_answers(lambda kind: kind != "monthly_activity")
 
@@ -136,14 +174,10 @@ class _Reading:
         if self.kept is not None:
             self._recall_tags()
         self._read_prayers(prayers, builder)
-        if self.kept is not None:
-            before, files_ = self.kept.numbers.copy(), self.inventory.files
-            self._forget_other_answers(lambda kind: kind == "monthly_activity")
-            forgotten = before[before != self.kept.numbers].tolist()
-            others += [(n, files_[n].path, *place_of(files_[n].path)) for n in forgotten]
+        others += self._forget_monthly_files()
         self._read_others(others, builder)
-        self.files_read = len(prayers) + len(others)
-        return self._merge(builder, [number for number, *_ in (*prayers, *others)])
+        self.files_read = sorted(number for number, *_ in (*prayers, *others))
+        return self._merge(builder)
 
     # Files.
 
@@ -285,30 +319,46 @@ class _Reading:
 
     # What is known from an earlier reading.
 
-    def _merge(self, builder: TableBuilder, read: Sequence[int]) -> Tables:
+    def _merge(self, builder: TableBuilder) -> Tables:
         new = builder.build()
         if self.kept is None:
             return new
-        if not read:
-            parts = [(self.kept.tables, self.kept.numbers)]
-        else:
-            parts = [(self.kept.tables, self.kept.numbers), (new, np.array(sorted(read), dtype=np.int64))]
-        if not read and (self.kept.numbers == np.arange(len(self.kept.numbers))).all():
+        if not self.files_read and (self.kept.numbers == np.arange(len(self.kept.numbers))).all():
             return self.kept.tables
-        return merge_tables(parts)
+        read = np.array(self.files_read, dtype=np.int64)
+        return merge_tables([(self.kept.tables, self.kept.numbers), (new, read)])
 
     def _recall_tags(self) -> None:
+        """Adds the tags of the files that are kept."""
+        for file, prayer_id, key in self._known_tags():
+            if self.kept is not None and self.kept.numbers[file] >= 0:
+                self._add_tag(prayer_id, key)
+
+    def _known_tags(self) -> Iterator[tuple[int, str, str]]:
+        """File, prayer id and key of every tag that the earlier reading found."""
         if self.kept is None:
             return
-        tables, numbers = self.kept.tables, self.kept.numbers
-        keys = tables["files"]["tag_key"].to_pylist()
-        prayers = zip(tables["prayers"]["file"].to_pylist(), tables["prayers"]["prayer_id"].to_pylist(), strict=True)
-        for file, prayer_id in prayers:
-            if numbers[file] >= 0 and (key := keys[file]) is not None:
-                self._add_tag(prayer_id, key)
+        prayers = self.kept.tables["prayers"]
+        keys = self.kept.tables["files"]["tag_key"].take(prayers["file"].combine_chunks())
+        tagged = prayers.append_column("key", keys).filter(keys.is_valid())
+        yield from zip(*(tagged[column].to_pylist() for column in ("file", "prayer_id", "key")), strict=True)
+
+    def _forget_monthly_files(self) -> list[Numbered]:
+        """Drops kept monthly files that another tag, or another context, would have read otherwise."""
+        if self.kept is None:
+            return []
+        before = sorted((prayer_id, key) for _, prayer_id, key in self._known_tags())
+        if self.is_same_context and before == sorted(self._all_tags):
+            return []
+        numbers = self.kept.numbers.copy()
+        self._forget_other_answers(lambda kind: kind == "monthly_activity")
+        files = self.inventory.files
+        forgotten = numbers[numbers != self.kept.numbers].tolist()
+        return [(number, files[number].path, *place_of(files[number].path)) for number in forgotten]
 
     def _add_tag(self, prayer_id: str, key: str) -> None:
         """Remembers the tag of a header; two headers that differ prove nothing."""
+        self._all_tags.append((prayer_id, key))
         if prayer_id == TEMPORARY_ID or prayer_id in self._ambiguous_tags:
             return
         if self.header_tags.setdefault(prayer_id, key) != key:

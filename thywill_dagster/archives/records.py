@@ -30,13 +30,13 @@ from thywill_dagster.archives.tables import EVENT_KINDS, RULES, SOURCES, Tables,
 _TEXT = pa.large_string()
 
 
-def make_records(tables: Tables, left_out: Sequence[tuple[str, str]], files_read: int) -> ArchiveRecords:
+def make_records(tables: Tables, left_out: Sequence[tuple[str, str]], read: Sequence[int]) -> ArchiveRecords:
     """The frames of a reading.
 
     Args:
         tables: what was read.
         left_out: path and reason of what the inventory left out.
-        files_read: how many files had to be opened.
+        read: numbers of the files that were not known before.
     """
     files = tables["files"]
     events, registrations = taint_suspects(
@@ -44,14 +44,13 @@ def make_records(tables: Tables, left_out: Sequence[tuple[str, str]], files_read
     )
     repeated = _count_repeated(tables, events)
     return ArchiveRecords(
-        files=_files_frame(files, repeated),
+        files=_files_frame(files, repeated, read),
         prayers=_frame(tables["prayers"], files, PRAYER_COLUMNS, times=("submitted_at",)),
         events=_events_frame(events, files),
         registrations=_frame(registrations, files, REGISTRATION_COLUMNS, times=("at",)),
         accounts=_frame(tables["accounts"], files, ACCOUNT_COLUMNS),
         problems=_problems_frame(tables["problems"], files, left_out),
         accounting=_accounting_frame(files, repeated),
-        files_read=files_read,
     )
 
 
@@ -78,14 +77,14 @@ def _events_frame(events: pa.Table, files: pa.Table) -> pd.DataFrame:
     return frame[list(EVENT_COLUMNS)]
 
 
-def _word_categories(column: pa.ChunkedArray) -> pd.Categorical:
+def _word_categories(column: pa.ChunkedArray) -> pd.Categorical[Any]:
     words = column.unify_dictionaries().combine_chunks()
     if isinstance(words, pa.ChunkedArray):
         words = words.chunk(0) if words.num_chunks else pa.array([], column.type)
     return _categories(words.indices.to_numpy(), words.dictionary)
 
 
-def _categories(codes: npt.NDArray[Any], words: pa.Array) -> pd.Categorical:
+def _categories(codes: npt.NDArray[Any], words: pa.Array) -> pd.Categorical[Any]:
     """Categories of the words that occur, in order of the alphabet."""
     used = np.zeros(len(words), dtype=bool)
     used[codes] = True
@@ -121,7 +120,7 @@ def _frame(
     return pa.table(built).to_pandas().astype(dict(columns))
 
 
-def _files_frame(files: pa.Table, repeated: Mapping[int, int]) -> pd.DataFrame:
+def _files_frame(files: pa.Table, repeated: Mapping[int, int], read: Sequence[int]) -> pd.DataFrame:
     sums: dict[str, npt.NDArray[np.int64]] = {
         outcome: np.zeros(len(files), dtype=np.int64) for outcome in ("used", "redundant", "ignored", "problem")
     }
@@ -130,11 +129,13 @@ def _files_frame(files: pa.Table, repeated: Mapping[int, int]) -> pd.DataFrame:
     for file, lines in repeated.items():
         sums["used"][file] -= lines
         sums["redundant"][file] += lines
+    is_new = np.zeros(len(files), dtype=bool)
+    is_new[np.array(read, dtype=np.int64)] = True
     built = {name: files[name].cast(_TEXT) for name in ("path", "kind", "month", "sha256")}
     numbers = {name: files[name] for name in ("size", "modified_ns", "lines")}
     frame = pa.table({**built, **numbers}).to_pandas()
     frame = frame.assign(
-        used=sums["used"], redundant=sums["redundant"], ignored=sums["ignored"], problems=sums["problem"]
+        used=sums["used"], redundant=sums["redundant"], ignored=sums["ignored"], problems=sums["problem"], is_new=is_new
     )
     return frame[list(FILE_COLUMNS)].astype(dict(FILE_COLUMNS))
 

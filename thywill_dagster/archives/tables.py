@@ -192,7 +192,10 @@ class TableBuilder:
         numbers = np.array(self._file_numbers, dtype=np.int64)
         if len(numbers) and not (numbers[1:] > numbers[:-1]).all():
             tables["files"] = tables["files"].unify_dictionaries().take(pa.array(np.argsort(numbers)))
-        return {name: table if name == "files" else _in_order(table) for name, table in tables.items()}
+        places = np.sort(numbers)
+        return {
+            name: table if name == "files" else _renumbered(_in_order(table), places) for name, table in tables.items()
+        }
 
     def _flush(self, name: str) -> None:
         if rows := self._rows[name]:
@@ -252,6 +255,14 @@ def merge_tables(parts: Sequence[tuple[Tables, npt.NDArray[np.int64]]]) -> Table
         else:
             merged[name] = _in_order(whole.cast(schema))
     return merged
+
+
+def _renumbered(table: pa.Table, numbers: npt.NDArray[np.int64]) -> pa.Table:
+    """The table with the places that the files' numbers have among all."""
+    if not len(table) or numbers[-1] == len(numbers) - 1:
+        return table
+    places = np.searchsorted(numbers, table["file"].to_numpy()).astype(np.int32)
+    return table.set_column(0, "file", pa.array(places))
 
 
 def _in_order(table: pa.Table) -> pa.Table:

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from thywill_dagster.assets.findings import findings
-from thywill_dagster.assets.reading import archive_records, site_snapshot
+from thywill_dagster.assets.reading import archive_months, archive_records, site_snapshot
 from thywill_dagster.assets.reconstruction import reconstruction_plan
 from thywill_dagster.assets.repair import applied_repairs
 from thywill_dagster.jobs import JOBS
@@ -18,7 +18,7 @@ def build_definitions(site: SiteResource | None = None) -> dg.Definitions:
     """
     site = site or SiteResource()
     return dg.Definitions(
-        assets=[site_snapshot, archive_records, findings, reconstruction_plan, applied_repairs],
+        assets=[archive_months, site_snapshot, archive_records, findings, reconstruction_plan, applied_repairs],
         jobs=JOBS,
         resources={"site": site, "frames": FrameStorage(site=site)},
         executor=dg.in_process_executor,

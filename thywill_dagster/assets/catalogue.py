@@ -56,6 +56,7 @@ COLUMN_MEANINGS: Mapping[str, str] = {
     "inviter": "Name of the inviter; empty for a direct registration.",
     "inviter_id": "Id of the inviter; empty for none.",
     "is_ambiguous": "The line can be split into name and inviter in several ways.",
+    "is_new": "The file was read in this look; false if it was known and had not changed.",
     "is_tainted": "A user's own text could have forged the line: never automatic evidence.",
     "journal_mode": "wal, delete, ... of the live database.",
     "key_sha256": "Hash of the row's own key, which is a secret.",

@@ -12,7 +12,8 @@ import pandas as pd
 
 from thywill_dagster import chain
 from thywill_dagster.archives.model import ArchiveRecords
-from thywill_dagster.assets.catalogue import asset_outs, frame_metadata
+from thywill_dagster.archives.months import summarise_months
+from thywill_dagster.assets.catalogue import asset_outs, asset_spec, frame_metadata
 from thywill_dagster.assets.errors import clear_failures
 from thywill_dagster.checks.archives import LINES_CHECK, check_lines
 from thywill_dagster.progress import report_files
@@ -27,6 +28,12 @@ ARCHIVE_ASSETS = {
     "archive_problems": "problems",
 }
 """Asset to the field of :class:`ArchiveRecords` that it publishes."""
+
+
+BOARD = dg.MonthlyPartitionsDefinition(start_date="2024-01-01")
+"""Months that the status board shows; months before them are in the frames, like all others."""
+
+archive_months = asset_spec("archive_months", partitions_def=BOARD)
 
 
 @dg.multi_asset(outs=asset_outs(["site_snapshot"]), name="site_snapshot")
@@ -44,14 +51,46 @@ def site_snapshot(site: SiteResource) -> dg.Output[pd.DataFrame]:
     outs=asset_outs(list(ARCHIVE_ASSETS)),
     check_specs=[LINES_CHECK],
 )
-def archive_records(site: SiteResource, site_snapshot: pd.DataFrame) -> Iterator[dg.Output | dg.AssetCheckResult]:
+def archive_records(
+    context: dg.AssetExecutionContext, site: SiteResource, site_snapshot: pd.DataFrame
+) -> Iterator[dg.Output | dg.AssetCheckResult]:
     """Reads every file of the archive tree and accounts for every line."""
     with clear_failures():
+        known = site.last_frame("archive_files")
         records = chain.read_archives(site.settings(), snapshot_of(site_snapshot), on_file=report_files)
     for asset, field in ARCHIVE_ASSETS.items():
         frame = getattr(records, field)
         yield dg.Output(frame, output_name=asset, metadata=frame_metadata(frame))
+    for month in new_months(known, records):
+        context.log_event(dg.AssetMaterialization("archive_months", partition=month.pop("partition"), metadata=month))
     yield check_lines(records)
+
+
+def new_months(known: pd.DataFrame | None, records: ArchiveRecords) -> Iterator[dict[str, Any]]:
+    """What the board is told: the months of which a file is new, changed or gone since the reading before.
+
+    Args:
+        known: ``archive_files`` of the reading before, None if there was none.
+        records: of this reading.
+    """
+    board: dict[str, dict[str, Any]] = summarise_months(records).set_index("month").to_dict("index")  # type: ignore[assignment]
+    before, now = _contents(known), _contents(records.files)
+    changed = {month for month, content in now.items() if before.get(month) != content} | (before.keys() - now.keys())
+    shown = set(BOARD.get_partition_keys())
+    for month in sorted(changed):
+        key = f"{month}-01"
+        if key in shown and month in board:
+            yield {"partition": key, **board[month]}
+
+
+def _contents(files: pd.DataFrame | None) -> dict[str, frozenset[tuple[str, str]]]:
+    """Month to the paths and hashes of its files."""
+    if files is None:
+        return {}
+    contents: dict[str, set[tuple[str, str]]] = {}
+    for month, path, sha256 in zip(files["month"], files["path"], files["sha256"], strict=True):
+        contents.setdefault(str(month), set()).add((str(path), str(sha256)))
+    return {month: frozenset(content) for month, content in contents.items()}
 
 
 def records_of(frames: dict[str, pd.DataFrame]) -> ArchiveRecords:

@@ -50,7 +50,7 @@ CHECKS = {
 
 
 def specs() -> dict[str, dg.AssetSpec]:
-    return {spec.key.to_user_string(): spec for spec in defs.get_all_asset_specs()}
+    return {spec.key.to_user_string(): spec for spec in defs.resolve_all_asset_specs()}
 
 
 def test_the_assets_stand_in_the_groups_that_others_select() -> None:

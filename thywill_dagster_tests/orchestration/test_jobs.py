@@ -107,3 +107,18 @@ def test_a_wrong_archive_directory_fails_the_run_with_one_sentence(damaged: Site
     assert checks_of(result) == {}
     [failure] = [e for e in result.all_events if e.is_step_failure and e.step_key == "archive_records"]
     assert "holds no file that can be read" in str(failure.step_failure_data.user_failure_data.description)
+
+
+def test_the_board_is_told_of_the_months_that_are_new_or_changed(damaged: Site) -> None:
+    def months(result: dg.ExecuteInProcessResult) -> list[str]:
+        events = result.get_asset_materialization_events()
+        return [str(e.partition) for e in events if e.asset_key == dg.AssetKey("archive_months")]
+
+    first = months(run(damaged, "validate_consistency"))
+    assert len(first) == len(set(first)) >= 6
+    assert months(run(damaged, "validate_consistency")) == []
+    with (damaged.site.archives / "activity" / "activity_2025_03.txt").open("a") as file:
+        file.write("not a line of this kind\n")
+    changed = run(damaged, "validate_consistency")
+    assert months(changed) == ["2025-03-01"]
+    assert not checks_of(changed)["every_archive_line_is_accounted_for"]

@@ -202,11 +202,11 @@ class UsernameMapping:
     def _among(self, name: str, key: str, candidates: tuple[str, ...]) -> Resolution:
         if len(candidates) > 1:
             return Resolution(CONFLICT + key, "conflict", f"{len(candidates)} users have a name that is the same")
-        if self._is_distinct_from_all(name, candidates):
+        if self._is_parted(name, candidates):
             return Resolution(CONFLICT + key, "conflict", "the decisions file says that this is somebody else")
         return Resolution(candidates[0], "normalised")
 
-    def _is_distinct_from_all(self, name: str, user_ids: Collection[str]) -> bool:
+    def _is_parted(self, name: str, user_ids: Collection[str]) -> bool:
         if not self.decisions.distinct:
             return False
         holders = [self.names[user_id] for user_id in user_ids]

@@ -171,13 +171,15 @@ CATALOGUE: Mapping[str, Entry] = {
     ),
     "username_mapping": Entry(
         "identity",
-        "Whom each spelling means: a user id, or a marker for somebody whom the database does not have, and by"
-        " which rule (exact, normalised as the application does it, missing, conflict, placeholder).",
+        "Whom each spelling means: a user id, or a marker for somebody whom the database does not have; by which"
+        " `method`, why, and on which lines (`evidence`). docs/identity.md explains the methods.",
         MAPPING_COLUMNS,
     ),
     "username_conflicts": Entry(
         "identity",
-        "Names that a person must decide: several users whom the application holds for the same. Empty is good.",
+        "Questions about names. Conflicts (`several_users`, `parted_by_decision`, `registered_again`,"
+        " `unusable_name`) hold repairs up; the other kinds are suggestions. `decision` is what to write into the"
+        " decisions file if the answer is yes.",
         CONFLICT_COLUMNS,
     ),
     "username_changes": Entry(

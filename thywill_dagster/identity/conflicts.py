@@ -101,7 +101,8 @@ class _Finder:
             if len(ids := self._mapping.by_key.get(key, ())) == 1:
                 yield self._row("parted_by_decision", key, ids, method="decision")
         for key, minutes in self._history.registrations.items():
-            if len(minutes) > 1:
+            # Several users of one name were each registered: that is the conflict above, not another one.
+            if len(minutes) > max(1, len(self._mapping.by_key.get(key, ()))):
                 times = ", ".join(_shown(holder) for holder in find_holders(minutes))
                 reason = f"{CONFLICT_KINDS['registered_again']}: {times}"
                 yield self._row("registered_again", key, self._mapping.by_key.get(key, ()), reason=reason)

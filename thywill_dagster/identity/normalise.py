@@ -38,9 +38,15 @@ def lookup_key(name: str) -> str:
 
 def is_placeholder(name: str) -> bool:
     """Whether the name is one of :data:`PLACEHOLDER_NAMES` or of the form ``DeletedUser1``."""
-    key = lookup_key(name)
-    number = key.removeprefix(_DELETED_USER)
-    return key in PLACEHOLDER_NAMES or (number != key and number.isascii() and number.isdigit())
+    return is_placeholder_key(lookup_key(name))
+
+
+def is_placeholder_key(key: str) -> bool:
+    """The same of a lookup key."""
+    if key in PLACEHOLDER_NAMES:
+        return True
+    number = key[len(_DELETED_USER) :] if key.startswith(_DELETED_USER) else ""
+    return number.isascii() and number.isdigit()
 
 
 def why_unusable(name: str) -> str:

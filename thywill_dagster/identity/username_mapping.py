@@ -21,12 +21,11 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from thywill_dagster.errors import UsageError
 from thywill_dagster.identity.decisions import NO_DECISIONS, Decisions, Merge
-from thywill_dagster.identity.normalise import is_placeholder, lookup_key
+from thywill_dagster.identity.normalise import is_placeholder_key, lookup_key
 from thywill_dagster.identity.variants import Verdict
 
 MISSING = "?missing:"
@@ -175,7 +174,7 @@ class UsernameMapping:
             return decided
         if not key:
             return Resolution(NOBODY, "unusable", "the application never finds a name like this")
-        if key not in self.trusted_keys and is_placeholder(name):
+        if is_placeholder_key(key) and key not in self.trusted_keys:
             why = "programs write this name where they know none, and the application registered nobody of this name"
             return Resolution(NOBODY + key, "placeholder", why)
         if candidates := self.by_key.get(key):
@@ -196,17 +195,17 @@ class UsernameMapping:
     def persons_of(self, names: pd.Series) -> pd.Series:
         """The persons that many names mean, each distinct name resolved once."""
         codes, distinct = pd.factorize(names, use_na_sentinel=False)
-        persons = np.array([self.person_of(name) for name in distinct.tolist()], dtype=object)
-        return pd.Series(persons[codes] if len(persons) else [], index=names.index, dtype="str")
+        persons = pd.array([self.person_of(name) for name in distinct.tolist()], dtype="str")
+        return pd.Series(persons.take(codes), index=names.index)
 
     def _among(self, name: str, key: str, candidates: tuple[str, ...]) -> Resolution:
         if len(candidates) > 1:
             return Resolution(CONFLICT + key, "conflict", f"{len(candidates)} users have a name that is the same")
-        if self._is_distinct_from_all(name, candidates):
+        if self._is_parted(name, candidates):
             return Resolution(CONFLICT + key, "conflict", "the decisions file says that this is somebody else")
         return Resolution(candidates[0], "normalised")
 
-    def _is_distinct_from_all(self, name: str, user_ids: Collection[str]) -> bool:
+    def _is_parted(self, name: str, user_ids: Collection[str]) -> bool:
         if not self.decisions.distinct:
             return False
         holders = [self.names[user_id] for user_id in user_ids]

@@ -74,6 +74,13 @@ def test_a_name_registered_again_is_a_person_at_a_time(tree: ArchiveTree) -> Non
     assert "users/2025_06_users.txt:3" in row["evidence"] or "activity/" in row["evidence"]
 
 
+def test_several_users_who_were_each_registered_are_asked_about_once(tree: ArchiveTree) -> None:
+    users = (("a", "Pad", "05 10:00"), ("b", "pad", "04 10:00"))
+    twice, thrice = (["04 10:00", "05 10:00"], ["04 10:00", "05 10:00", "06 10:00"])
+    assert ask(tree, *users, registrations={"pad": twice})["kind"].tolist() == ["several_users"]
+    assert ask(tree, *users, registrations={"pad": thrice})["kind"].tolist() == ["several_users", "registered_again"]
+
+
 def test_a_spelling_parted_by_decision_and_an_unusable_one_are_told(tree: ArchiveTree) -> None:
     tree.pray("10 09:00", "ANN LEE")
     tree.pray("11 09:00", "x" * 101)

@@ -3,6 +3,7 @@
 import sqlite3
 import stat
 import threading
+import time
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -103,6 +104,8 @@ def test_a_site_that_never_rests_is_backed_up_as_of_one_moment(tmp_path, mode):
                 connection.execute("INSERT INTO prayerskip VALUES (?, 'u1', 'p', '')", (f"s{number}",))
                 connection.execute("INSERT INTO role VALUES (?, ?, '', '', '', NULL, 0)", (f"r{number}", f"r{number}"))
                 connection.commit()
+                # A loop without a pause is no application: on a slow disk nobody else would ever get the lock.
+                time.sleep(0.003)
 
     thread = threading.Thread(target=live)
     thread.start()

@@ -512,6 +512,7 @@ def execute(
         backup_directory=SiteFolders.of(settings).backups,
         archives=settings.archives,
         decisions_fingerprint=load_decisions(settings).fingerprint,
+        plan_id=plan_id,
         now=now,
         on_point=on_point,
         **selection.arguments(),

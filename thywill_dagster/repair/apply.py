@@ -39,6 +39,7 @@ def apply_plan(
     rehearsal_copy: Path | None = None,
     archives: Path | None = None,
     decisions_fingerprint: str | None = None,
+    plan_id: str | None = None,
     on_point: Callable[[str], None] = lambda name: None,
     run_id: str | None = None,
     now: Callable[[], datetime] = utc_now,
@@ -58,6 +59,7 @@ def apply_plan(
         rehearsal_copy: in a dry run, a private copy to start from; None makes one of the database now.
         archives: root of the archive tree; rows whose texts a plan only points to are skipped without it.
         decisions_fingerprint: of the operator's decisions as they are now; None does not compare them.
+        plan_id: of the plan, if the caller has it: hashing a large plan once more takes seconds.
         on_point: called with the names in :data:`thywill_dagster.repair.run.POINTS`, so that a test can interfere.
         run_id: the journal's run, made up if None.
         now: the clock.
@@ -77,11 +79,12 @@ def apply_plan(
         raise UsageError(f"there is no risk {max_risk!r}; it is one of {', '.join(RISK_ORDER)}")
     _require_current(plan, decisions_fingerprint)
     with collector_paused():
+        plan_id = plan_id or plan.plan_id
         selection = _Selection.of(plan, only=only, max_risk=max_risk, limit=limit)
         run = Run(
             selection.steps,
             run_id=run_id or new_run_id(now()),
-            plan_id=plan.plan_id,
+            plan_id=plan_id,
             schema_fingerprint=plan.schema_fingerprint,
             planned=((a.table, a.primary_key, a.column) for a in plan.actions),
             unmet=selection.unmet,
@@ -98,7 +101,7 @@ def apply_plan(
         outcomes = {**selection.outcomes, **run.outcomes}
         return ApplyReport(
             run_id="" if dry_run else run.run_id,
-            plan_id=plan.plan_id,
+            plan_id=plan_id,
             outcomes=tuple(as_rehearsed(outcomes[i], dry_run) for i in range(len(plan.actions))),
             backup=run.backup,
             batches=run.batches,

@@ -282,19 +282,23 @@ class Run:
                 found.setdefault(f"{name}.{column}", []).append(shown_key(name, holder))
 
     def _has_work(self, database: str) -> bool:
-        """Looks, without a lock, whether anything would be written; if not, the outcomes are final."""
-        with reading(make_engine(database, read_only=True)) as connection:
-            batch = Batch(connection)
-            done = 0
-            while done < len(self._steps):
-                segment = self._segment(done, len(self._steps))
-                self._texts.load(segment)
+        """Looks whether anything would be written; if not, the outcomes are final.
+
+        A transaction for each segment: in the rollback-journal modes a reader keeps the application from committing.
+        """
+        batch: Batch | None = None
+        done = 0
+        while done < len(self._steps):
+            segment = self._segment(done, len(self._steps))
+            self._texts.load(segment)
+            with reading(make_engine(database, read_only=True)) as connection:
+                batch = Batch(connection) if batch is None else replace(batch, connection=connection)
                 for verdicts in self._guards.judge(batch, segment):
                     if any(not verdict.skip for verdict in verdicts):
                         return True
                     _settle(batch, verdicts)
-                done += len(segment)
-        self.outcomes.update(batch.outcomes)
+            done += len(segment)
+        self.outcomes.update(batch.outcomes if batch else {})
         return False
 
     # The batches.

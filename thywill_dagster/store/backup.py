@@ -5,15 +5,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import sqlite3
-import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from thywill_dagster.errors import CouldNotLookError, RefusedError
-from thywill_dagster.store.engine import READER_BUSY_MS, database_file, sqlite_uri, unreadable
+from thywill_dagster.errors import RefusedError
+from thywill_dagster.store.engine import database_file, driver_connection, make_snapshot_engine, reading
 from thywill_dagster.store.online_copy import (
     check_integrity,
     copy_online,
@@ -21,9 +18,6 @@ from thywill_dagster.store.online_copy import (
     database_bytes,
     make_private,
 )
-
-ATTEMPTS = 5
-"""Backups made again because the number of rows changed between copying and counting."""
 
 SPARE_BYTES = 64 * 2**20
 """Left free beside the backup, for the journal rows and the application."""
@@ -42,9 +36,9 @@ def make_backup(
     """Backs the database up and proves that the backup can be used.
 
     The backup is a plain copy (mode 0600) that may be put in the place of the database. It is on the disk,
-    SQLite's complete integrity check finds nothing in it, and every table has as many rows as the source had
-    at one moment after it was made. Older backups in the directory beyond ``keep`` are removed, never the new
-    one.
+    SQLite's complete integrity check finds nothing in it, and every table has as many rows as the source had at
+    that moment (in the rollback-journal modes this can be compared only if nobody wrote meanwhile). Older
+    backups in the directory beyond ``keep`` are removed, never the new one.
 
     Args:
         database: path of a SQLite file, or its SQLAlchemy URL.
@@ -64,17 +58,10 @@ def make_backup(
     path = directory / f"backup-{stamp}-{run_id}.db"
     partial = path.with_suffix(".partial")
     try:
-        for _ in range(ATTEMPTS):
-            partial.unlink(missing_ok=True)
-            seen = copy_online(source, partial)
-            if _row_counts(source, seen.table_names) == _row_counts(partial, seen.table_names):
-                break
-            time.sleep(0.1)
-        else:
-            raise RefusedError(
-                "the database is too busy to be backed up: rows came or went during each attempt;"
-                " nothing was changed, try again when it is less busy"
-            )
+        partial.unlink(missing_ok=True)
+        counted = copy_online(source, partial).row_counts
+        if counted is not None and counted != _row_counts(partial, tuple(counted)):
+            raise RefusedError("the backup has not as many rows as the database; nothing was changed, try again")
         problem = check_integrity(partial, "integrity_check")
         if problem != "ok":
             raise RefusedError(
@@ -106,19 +93,10 @@ def _require_space(source: Path, directory: Path) -> None:
         )
 
 
-def _row_counts(path: Path, tables: tuple[str, ...]) -> object:
-    """Rows of each table in one read; None if a table is gone meanwhile."""
-    query = "mode=ro&immutable=1" if path.suffix == ".partial" else "mode=ro"
-    try:
-        with closing(
-            sqlite3.connect(sqlite_uri(path, query), uri=True, isolation_level=None, timeout=READER_BUSY_MS / 1000)
-        ) as connection:
-            connection.execute("BEGIN")
-            return count_rows(connection, tables)
-    except sqlite3.OperationalError as error:
-        if "no such table" in str(error):
-            return None
-        raise CouldNotLookError(f"{path}: {unreadable(error)}") from error
+def _row_counts(path: Path, tables: tuple[str, ...]) -> Mapping[str, int]:
+    """Rows of each table of a private copy."""
+    with reading(make_snapshot_engine(path)) as connection:
+        return count_rows(driver_connection(connection), tables)
 
 
 def _sync(path: Path) -> None:

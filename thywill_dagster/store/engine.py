@@ -24,7 +24,7 @@ from thywill_dagster.errors import CouldNotLookError
 WRITER_BUSY_MS = 250
 """How long a statement of ours waits for the application's lock before we step back and try again later."""
 
-READER_BUSY_MS = 2000
+READER_BUSY_MS = 10_000
 """A reader takes nothing from the application by waiting, so it waits longer."""
 
 WRITER_CACHE_KIB = 65536

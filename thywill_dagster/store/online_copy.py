@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sqlalchemy import func, select
@@ -22,7 +22,7 @@ from sqlalchemy.dialects.sqlite import dialect
 from sqlalchemy.sql.elements import quoted_name
 
 from thywill_dagster.errors import CouldNotLookError
-from thywill_dagster.store.engine import READER_BUSY_MS, sqlite_uri, unreadable
+from thywill_dagster.store.engine import READER_BUSY_MS, is_busy, sqlite_uri, unreadable
 
 STEP_PAGES = 2000
 """8 MB at the usual page size: some milliseconds of a shared lock, and most sites fit in one step."""
@@ -45,11 +45,12 @@ class CopiedFrom:
 
     Attributes:
         journal_mode: ``wal``, ``delete``, ... of the source.
-        table_names: its tables, SQLite's own left out.
+        row_counts: table to number of rows at the moment that the copy shows, SQLite's own tables left out; None
+            when others wrote meanwhile to a database that has no views, so that nothing can be compared.
     """
 
     journal_mode: str
-    table_names: tuple[str, ...]
+    row_counts: Mapping[str, int] | None
 
 
 def copy_online(source: Path, target: Path) -> CopiedFrom:
@@ -76,7 +77,7 @@ def copy_online(source: Path, target: Path) -> CopiedFrom:
                 seen = _copy_pages(origin, copied, one_view=True)
             if _is_resting_wal(source) and _state(source) == before:
                 # An immutable view reports the mode of a plain file; the header says otherwise.
-                return CopiedFrom("wal", seen.table_names)
+                return replace(seen, journal_mode="wal")
             target.unlink()
         try:
             with _private_target(target) as copied, closing(_open(source, "mode=ro")) as origin:
@@ -225,12 +226,29 @@ def _copy_pages(origin: sqlite3.Connection, copied: sqlite3.Connection, *, one_v
         origin.execute("BEGIN")
         # Without a read the transaction has no view yet.
         origin.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    version = None if one_view else _data_version(origin)
     watch = _Patience()
     origin.backup(copied, pages=STEP_PAGES, progress=watch.step, sleep=0.01)
-    names = copied.execute(
+    found = copied.execute(
         "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite!_%' ESCAPE '!' ORDER BY name"
     ).fetchall()
-    return CopiedFrom(mode, tuple(name for (name,) in names))
+    names = tuple(name for (name,) in found)
+    if one_view:
+        return CopiedFrom(mode, count_rows(origin, names))
+    origin.execute("BEGIN")
+    if version is None or _data_version(origin) != version:
+        return CopiedFrom(mode, None)
+    return CopiedFrom(mode, count_rows(origin, names))
+
+
+def _data_version(connection: sqlite3.Connection) -> int | None:
+    """Changes when another connection commits; None if others keep us from asking. Begins the view of a transaction."""
+    try:
+        return int(connection.execute("PRAGMA data_version").fetchone()[0])
+    except sqlite3.OperationalError as error:
+        if is_busy(error):
+            return None
+        raise
 
 
 class _Patience:

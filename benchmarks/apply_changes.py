@@ -1,0 +1,169 @@
+"""How fast a plan is applied, against the same updates without any of the safety.
+
+The baseline is a bare ``executemany`` of the same updates, in as many commits as the run took, on a copy of the same
+database. Both are timed in one run, several times in turn, and the best of each is compared: on a shared machine the
+slower ones measure the neighbours.
+
+    python benchmarks/apply_changes.py [--changes 100000] [--rounds 3] [--journal-mode wal]
+
+What counts is ``writing``: all batches with guards, journal and syncs. ``whole`` is what a person waits for and adds
+reading ahead, the verified backup and the outcomes. Memory is what the run allocates beside the plan.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sqlite3
+import tempfile
+import time
+import tracemalloc
+from contextlib import closing
+from pathlib import Path
+
+from thywill_dagster.repair.actions import Action, Plan
+from thywill_dagster.repair.apply import apply_plan
+from thywill_dagster.sample.schema import create_tables
+from thywill_dagster.store.engine import make_engine, reading
+from thywill_dagster.store.schema import describe_schema
+
+UPDATE = "UPDATE prayermark SET text_file_path = ? WHERE id = ?"
+
+
+def build(path: Path, rows: int, journal_mode: str) -> None:
+    """A database with as many marks, each with a path that leads nowhere."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"PRAGMA journal_mode = {journal_mode}")
+        create_tables(connection, nullable_references=True)
+        connection.executemany(
+            "INSERT INTO prayermark VALUES (?, 'admin', ?, '2025-06-01 10:00:00.000000', ?)",
+            ((key(i), f"{i % 1000:032x}", before(i)) for i in range(rows)),
+        )
+        connection.commit()
+
+
+def plan_order(changes: int) -> list[int]:
+    """By primary key, as a plan lists them: as scattered over the table as the application's random ids."""
+    return sorted(range(changes), key=key)
+
+
+def key(i: int) -> str:
+    return f"{(i * 2654435761) % 2**32:08x}{i:024x}"
+
+
+def before(i: int) -> str:
+    return f"/tmp/tmpab{i % 97:02}cdef/complete_site_archive/prayers/2025/06/2025_06_01_prayer_at_{i % 1440:04}.txt"
+
+
+def after(i: int) -> str:
+    return f"text_archives/prayers/2025/06/2025_06_01_prayer_at_{i % 1440:04}.txt"
+
+
+def make_plan(path: Path, changes: int) -> Plan:
+    with reading(make_engine(str(path), read_only=True)) as connection:
+        fingerprint = describe_schema(connection).fingerprint
+    actions = tuple(
+        Action(
+            action="set_archive_path",
+            table="prayermark",
+            primary_key=key(i),
+            column="text_file_path",
+            before=before(i),
+            after=after(i),
+            rule="temporary_suffix",
+            risk="low",
+            evidence=(f"{after(i)}:1",),
+            finding="path_temporary",
+        )
+        for i in plan_order(changes)
+    )
+    return Plan(actions=actions, schema_fingerprint=fingerprint)
+
+
+def apply(path: Path, plan: Plan, folder: Path) -> tuple[float, float, int]:
+    """Seconds of the batches, seconds of the whole run, number of commits."""
+    moments: dict[str, float] = {}
+
+    def note(point: str) -> None:
+        moments[point] = time.perf_counter()
+
+    started = time.perf_counter()
+    report = apply_plan(plan, str(path), backup_directory=folder / "backups", on_point=note)
+    ended = time.perf_counter()
+    assert not report.problem and {o.outcome for o in report.outcomes} == {"applied"}
+    return moments["after_commit"] - moments["after_backup"], ended - started, report.batches
+
+
+def update_bare(path: Path, changes: int, commits: int) -> float:
+    """Seconds of the same updates in as many transactions."""
+    rows = [(after(i), key(i)) for i in plan_order(changes)]
+    size = -(-changes // commits)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        started = time.perf_counter()
+        for start in range(0, changes, size):
+            connection.execute("BEGIN IMMEDIATE")
+            connection.executemany(UPDATE, rows[start : start + size])
+            connection.execute("COMMIT")
+        return time.perf_counter() - started
+
+
+def memory_of(changes: int, folder: Path) -> int:
+    """Bytes that a run allocates at most, the plan not counted."""
+    path = folder / f"memory{changes}.db"
+    build(path, changes, "wal")
+    plan = make_plan(path, changes)
+    tracemalloc.start()
+    apply(path, plan, folder / f"memory{changes}")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--changes", type=int, default=100_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--journal-mode", default="wal", choices=["wal", "delete"])
+    parser.add_argument("--directory", type=Path, help="on the disk that is to be measured")
+    arguments = parser.parse_args()
+    changes = arguments.changes
+    with tempfile.TemporaryDirectory(dir=arguments.directory) as name:
+        folder = Path(name)
+        original = folder / "original.db"
+        build(original, changes, arguments.journal_mode)
+        plan = make_plan(original, changes)
+        assert plan.plan_id
+        writing, whole, bare = [], [], []
+        commits = 0
+        for number in range(arguments.rounds):
+            ours, theirs = folder / f"ours{number}.db", folder / f"bare{number}.db"
+            shutil.copyfile(original, ours)
+            shutil.copyfile(original, theirs)
+            of_batches, of_run, commits = apply(ours, plan, folder)
+            writing.append(of_batches)
+            whole.append(of_run)
+            bare.append(update_bare(theirs, changes, commits))
+            query = "SELECT id, text_file_path FROM prayermark ORDER BY id"
+            with closing(sqlite3.connect(ours)) as one, closing(sqlite3.connect(theirs)) as other:
+                assert one.execute(query).fetchall() == other.execute(query).fetchall()
+            ours.unlink()
+            theirs.unlink()
+        small, large = memory_of(changes // 10, folder), memory_of(changes, folder)
+        result = {
+            "changes": changes,
+            "commits": commits,
+            "bare_seconds": round(min(bare), 3),
+            "writing_seconds": round(min(writing), 3),
+            "whole_seconds": round(min(whole), 3),
+            "speed_of_bare": round(min(bare) / min(writing), 2),
+            "speed_of_bare_whole": round(min(bare) / min(whole), 2),
+            "changes_per_second": round(changes / min(writing)),
+            "bytes_per_change": round((large - small) / (changes - changes // 10)),
+            "peak_megabytes": round(large / 2**20, 1),
+        }
+    print(json.dumps(result, indent=1))
+
+
+if __name__ == "__main__":
+    main()

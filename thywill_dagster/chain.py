@@ -107,6 +107,11 @@ class SiteFolders:
         return self.root / "looks"
 
     @property
+    def daily_check(self) -> Path:
+        """What the last daily check says about itself."""
+        return self.root / "daily_check.json"
+
+    @property
     def alerts(self) -> Path:
         """What is known to be failing, and the messages about it that are not delivered yet."""
         return self.root / "alerts"

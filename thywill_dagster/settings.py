@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from thywill_dagster.errors import UsageError
 
 DATABASE_VARIABLES = ("THYWILL_DATABASE_URL", "DATABASE_PATH")
 ARCHIVES_VARIABLE = "TEXT_ARCHIVE_BASE_DIR"
@@ -24,6 +28,10 @@ DEFAULT_ARCHIVES = "./text_archives"
 
 DEFAULT_SETTLE_MINUTES = 10
 """The application writes the file before the row commits: younger lines and rows are not judged yet."""
+
+DEFAULT_HISTORY_START = "2026-01-01"
+
+DEFAULT_REMINDER_HOURS = 24.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +87,87 @@ class SiteSettings:
             decisions=Path(decisions).absolute() if decisions else None,
             settle_minutes=DEFAULT_SETTLE_MINUTES if settle_minutes is None else settle_minutes,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchSettings:
+    """How a site is watched; all of it from the environment, since a daemon has no command line.
+
+    Attributes:
+        is_running: whether schedules and sensors run from the start; otherwise each is switched on in the UI.
+        timezone: IANA zone of the schedules and of what a day is.
+        history_start: the first day that can have metrics, ``YYYY-MM-DD``.
+        alert_channels: addresses of the alerts, see :func:`thywill_dagster.alerts.channel.parse_channels`.
+        alert_usernames: whether alerts may name users.
+        reminder_hours: after how long a failure that lasts is told again.
+        ui_url: address of the Dagster UI as people reach it, for links in alerts.
+        heartbeat_url: called after each tick of the alert sensor; empty for none.
+        repairs_paths: whether low-risk repairs of archive paths are applied without a person.
+    """
+
+    is_running: bool = False
+    timezone: str = "UTC"
+    history_start: str = DEFAULT_HISTORY_START
+    alert_channels: str = field(default="", repr=False)
+    alert_usernames: bool = False
+    reminder_hours: float = DEFAULT_REMINDER_HOURS
+    ui_url: str = ""
+    heartbeat_url: str = field(default="", repr=False)
+    repairs_paths: bool = False
+
+    @classmethod
+    def resolve(cls, environment: Mapping[str, str] | None = None) -> WatchSettings:
+        """Settings from the environment.
+
+        Raises:
+            UsageError: a value makes no sense.
+        """
+        env = os.environ if environment is None else environment
+        return cls(
+            is_running=_choice(env, "THYWILL_SCHEDULES", "running", "stopped"),
+            timezone=_zone(env.get("THYWILL_SCHEDULE_TIMEZONE") or env.get(TIMEZONE_VARIABLE) or "UTC"),
+            history_start=_day(env.get("THYWILL_HISTORY_START") or DEFAULT_HISTORY_START),
+            alert_channels=env.get("THYWILL_ALERT_URLS", ""),
+            alert_usernames=_choice(env, "THYWILL_ALERT_USERNAMES", "yes", "no"),
+            reminder_hours=_hours(env.get("THYWILL_ALERT_REMINDER_HOURS") or str(DEFAULT_REMINDER_HOURS)),
+            ui_url=env.get("THYWILL_UI_URL", ""),
+            heartbeat_url=env.get("THYWILL_HEARTBEAT_URL", ""),
+            repairs_paths=_choice(env, "THYWILL_AUTO_REPAIR", "paths", "none"),
+        )
+
+
+def _choice(env: Mapping[str, str], variable: str, on: str, off: str) -> bool:
+    value = env.get(variable) or off
+    if value not in (on, off):
+        raise UsageError(f"{variable} is {value!r}; it is {on} or {off}")
+    return value == on
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError) as error:
+        raise UsageError(
+            f"there is no time zone {name!r}: give an IANA name such as America/New_York in THYWILL_SCHEDULE_TIMEZONE"
+        ) from error
+    return name
+
+
+def _day(text: str) -> str:
+    try:
+        return date.fromisoformat(text).isoformat()
+    except ValueError as error:
+        raise UsageError(f"THYWILL_HISTORY_START is {text!r}; it is a day such as 2026-01-31") from error
+
+
+def _hours(text: str) -> float:
+    try:
+        hours = float(text)
+    except ValueError:
+        hours = 0.0
+    if not 0 < hours < 24 * 366:
+        raise UsageError(f"THYWILL_ALERT_REMINDER_HOURS is {text!r}; it is a number of hours")
+    return hours
 
 
 def sqlite_path(database: str) -> Path | None:

@@ -257,6 +257,27 @@ CATALOGUE: Mapping[str, Entry] = {
         " more, and did anything else change?",
         {},
     ),
+    "integrity_metrics": Entry(
+        "monitoring",
+        "The metrics of one day, by the last look of that day: open findings by kind, agreement of archives and"
+        " database by relation, what is new and what was repaired. A day that nobody looked has no value and"
+        " cannot be made up for.",
+        {},
+    ),
+    "weekly_integrity_trend": Entry(
+        "monitoring",
+        "What changed in one week (Monday to Sunday): new against repaired by kind, how long repairs took, how"
+        " much of the archive could be used.",
+        {},
+        frozenset({"python", "markdown"}),
+    ),
+    "monthly_health_report": Entry(
+        "monitoring",
+        "The report that people read once a month: a summary here, and beside it one HTML file with pictures of"
+        " the whole history that loads nothing and prints.",
+        {},
+        frozenset({"python", "html"}),
+    ),
 }
 
 

@@ -2,19 +2,20 @@
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Receiver:
-    """What came in, oldest first; ``status`` is the answer to the next requests."""
+    """What came in, oldest first; ``status`` is the answer to the next requests, ``on_receive`` comes before it."""
 
     def __init__(self, port: int) -> None:
         self.url = f"json://127.0.0.1:{port}/hook"
         self.plain_url = f"http://127.0.0.1:{port}/beat"
         self.status = 200
         self.received: list[dict[str, str]] = []
+        self.on_receive: Callable[[], None] | None = None
 
     @property
     def ids(self) -> list[str]:
@@ -30,6 +31,8 @@ def receiving() -> Iterator[Receiver]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             content = self.rfile.read(int(self.headers["Content-Length"]))
+            if receiver.on_receive is not None:
+                receiver.on_receive()
             receiver.received.append(json.loads(content))
             self.send_response(receiver.status)
             self.end_headers()

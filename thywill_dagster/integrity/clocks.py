@@ -13,6 +13,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Literal
 from zoneinfo import ZoneInfo
 
@@ -37,7 +38,7 @@ NEAR_DAYS = 20
 thought of."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ColumnClock:
     """How to read one column's times.
 
@@ -53,12 +54,12 @@ class ColumnClock:
     support: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
     zone: ZoneInfo | None = None
 
-    @property
+    @cached_property
     def offsets(self) -> frozenset[int]:
         """Every offset that points show."""
         return frozenset(offset for _, offset in self.points)
 
-    @property
+    @cached_property
     def is_archive_clock(self) -> bool:
         """Whether the column's times are the archive's own."""
         return self.clock == "local" and self.offsets <= {0}
@@ -128,12 +129,14 @@ def make_clock(row_minutes: Numbers, offsets: Numbers, clock: Clock) -> ColumnCl
     shown, counts = np.unique(offsets, return_counts=True)
     enough = max(1.0, SMALLEST_SHARE * len(offsets))
     believed = np.isin(offsets, shown[counts >= enough])
-    order = np.lexsort((offsets[believed], row_minutes[believed]))
-    points = list(zip(row_minutes[believed][order].tolist(), offsets[believed][order].tolist(), strict=True))
+    row_minutes, offsets = row_minutes[believed], offsets[believed]
+    order = np.lexsort((offsets, row_minutes))
+    points = list(zip(row_minutes[order].tolist(), offsets[order].tolist(), strict=True))
+    months = row_minutes.astype("datetime64[m]").astype("datetime64[M]").astype(np.int64)
+    shown_in, counts = np.unique(np.stack([months, offsets]), axis=1, return_counts=True)
     support: dict[str, dict[int, int]] = {}
-    for minute, offset in points:
-        month = support.setdefault(month_of_minute(minute), {})
-        month[offset] = month.get(offset, 0) + 1
+    for month, offset, count in zip(*shown_in.tolist(), counts.tolist(), strict=True):
+        support.setdefault(str(np.datetime64(month, "M")), {})[offset] = count
     return ColumnClock(clock, _without_repetition(points), support)
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import pandas as pd
 
@@ -65,8 +64,10 @@ FINDING_COLUMNS: Mapping[str, str] = {
 row; ``evidence`` is ``path:line`` where an archive line is what was found."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+
+
+class Finding(NamedTuple):
     """One difference between what should be and what is; fields as in :data:`FINDING_COLUMNS`."""
 
     kind: str
@@ -80,7 +81,7 @@ class Finding:
     @property
     def finding_id(self) -> str:
         """16 hex digits, the same for the same finding on every run."""
-        name = json.dumps([self.kind, self.table, self.primary_key, self.column], ensure_ascii=False)
+        name = _encode([self.kind, self.table, self.primary_key, self.column])
         return hashlib.sha256(name.encode()).hexdigest()[:16]
 
 

@@ -10,7 +10,7 @@ import os.path
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 TEMPORARY_MARK = "/complete_site_archive/"
@@ -36,6 +36,7 @@ class ArchivePaths:
     app_dir: str
     aliases: tuple[str, ...]
     files: frozenset[str]
+    _located: dict[str, str | None] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def build(cls, root: Path, app_dir: Path, files: Iterable[str]) -> ArchivePaths:
@@ -52,6 +53,11 @@ class ArchivePaths:
 
     def locate(self, stored: str) -> str | None:
         """Path relative to the root; None if it leads out of the root."""
+        if stored not in self._located:
+            self._located[stored] = self._locate(stored)
+        return self._located[stored]
+
+    def _locate(self, stored: str) -> str | None:
         absolute = os.path.normpath(os.path.join(self.app_dir, stored))  # noqa: PTH118 - a million of these
         for root in (self.root, *self.aliases):
             if absolute.startswith(root + os.sep):

@@ -135,6 +135,8 @@ class _Reconciler:
         self.result = Reconciliation(self.authors, collect_groups(site))
         self.user_ids = site.display_names
         self.constraints: dict[_Cell, _Constraint] = {}
+        tables = {rows.group.table for rows in self.result.groups.values()}
+        self.keys = {table: site.tables[table]["id"].to_numpy() for table in tables}
         every = [minutes[minutes > NO_MINUTE] for minutes in map(site.minutes, ("prayermark", "prayer_activity_log"))]
         known = np.concatenate(every)
         lowest, highest = (int(known.min()), int(known.max())) if len(known) else (0, 0)
@@ -173,7 +175,7 @@ class _Reconciler:
             self.constraints[lost.group.table, key, lost.group.column] = (user_id, "twin_row", (evidence,))
 
     def _key(self, rows: GroupRows, place: int) -> str:
-        return str(self.site.tables[rows.group.table]["id"].iat[rows.positions[place]])
+        return str(self.keys[rows.group.table][rows.positions[place]])
 
     def _match_group(self, rows: GroupRows) -> Iterable[LostReference]:
         for case in rows.cases:

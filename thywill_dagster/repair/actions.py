@@ -39,6 +39,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 from thywill_dagster.archives.lines import decode, split_lines
@@ -61,6 +62,8 @@ ActionName = Literal[
 ACTION_NAMES: tuple[str, ...] = ActionName.__args__  # type: ignore[attr-defined]
 INSERTING_ACTIONS = frozenset({"restore_user", "insert_user", "insert_row"})
 
+_encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True).encode
+
 Risk = Literal["low", "medium", "high"]
 RISK_ORDER: Mapping[str, int] = {"low": 0, "medium": 1, "high": 2}
 
@@ -77,7 +80,7 @@ ArchivedText = Mapping[str, str | int]
 RowValue = CellValue | ArchivedText
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Action:
     """One proposed change.
 
@@ -118,10 +121,10 @@ class Action:
     finding: str = ""
     survivor: str = ""
 
-    @property
+    @cached_property
     def action_id(self) -> str:
         """16 hex digits, stable for the same action on the same cell or row."""
-        name = json.dumps([self.action, self.table, self.primary_key, self.column], ensure_ascii=False)
+        name = _encode([self.action, self.table, self.primary_key, self.column])
         return hashlib.sha256(name.encode()).hexdigest()[:16]
 
     @property
@@ -136,25 +139,29 @@ class Action:
 
     def to_json(self) -> dict[str, Any]:
         """As one JSON object, ``action_id`` included, keys in a fixed order."""
-        content = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        content["evidence"] = list(self.evidence)
-        content["depends_on"] = list(self.depends_on)
-        content["unproven_columns"] = list(self.unproven_columns)
+        content: dict[str, Any] = {"action_id": self.action_id}
+        for name in _FIELDS:
+            content[name] = getattr(self, name)
         for name in ("before", "after"):
             if isinstance(content[name], Mapping):
                 content[name] = {key: _plain(value) for key, value in content[name].items()}
-        return {"action_id": self.action_id, **content}
+        for name in ("evidence", "depends_on", "unproven_columns"):
+            content[name] = list(content[name])
+        return content
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Action:
         """The inverse of :meth:`to_json`."""
-        known = {f.name: content[f.name] for f in dataclasses.fields(cls) if f.name in content}
+        known = {name: content[name] for name in _FIELDS if name in content}
         for name in ("evidence", "depends_on", "unproven_columns"):
             known[name] = tuple(known[name])
         return cls(**known)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+_FIELDS: tuple[str, ...] = tuple(field.name for field in dataclasses.fields(Action))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """Actions in the order in which they are applied: parents before children.
 
@@ -172,7 +179,7 @@ class Plan:
     rules_version: str = RULES_VERSION
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def plan_id(self) -> str:
         """64 hex digits: SHA-256 over everything that decides what an apply would do."""
         digest = hashlib.sha256()
@@ -230,7 +237,7 @@ def read_archived_text(text: ArchivedText, content: bytes) -> str | None:
 def action_lines(actions: Iterable[Action]) -> Iterable[str]:
     """Each action as one JSON line, the same bytes on every machine."""
     for action in actions:
-        yield json.dumps(action.to_json(), ensure_ascii=False, sort_keys=True) + "\n"
+        yield _encode(action.to_json()) + "\n"
 
 
 def _plain(value: object) -> object:

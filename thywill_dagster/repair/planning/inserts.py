@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -20,7 +20,9 @@ from thywill_dagster.archives.lines import decode, split_lines
 from thywill_dagster.archives.prayer_file import GENERATED_MARKER, TEMPORARY_ID
 from thywill_dagster.archives.timestamps import as_datetime
 from thywill_dagster.identity.username_mapping import is_missing, is_user
-from thywill_dagster.integrity.columns import NO_MINUTE, minutes_of
+from thywill_dagster.integrity.columns import NO_MINUTE, by_number, minutes_of, places_of
+from thywill_dagster.integrity.detection import explain_leftovers, pair_rows
+from thywill_dagster.integrity.event_rows import MARKS, SELECTOR_COLUMNS
 from thywill_dagster.integrity.matching import Fact
 from thywill_dagster.integrity.witnesses import collect_facts
 from thywill_dagster.repair.actions import Action, ArchivedText, RowValue, archived_text
@@ -31,7 +33,7 @@ ROW_NAMESPACE = uuid.UUID("0b4c7a52-6f0e-5d5d-9c53-1f7d1c6e8a21")
 
 _TAG = "Project: "
 _TESTIMONY = " added testimony: "
-_EVENTS = ("prayed", "answered", "testimony", "archived", "restored")
+_EVENTS = ("answered", "testimony", "archived", "restored")
 _SETTLED = "an answer or an archiving has a time on UTC, and the zone of the archive is not known: --archive-timezone"
 
 
@@ -44,11 +46,52 @@ def plan_inserts(draft: Draft) -> None:
     """Proposes the rows that findings of missing prayers and marks ask for, if that was asked for."""
     if not draft.options.insert_missing:
         return
-    for prayer_id in draft.of_kind("missing_prayer")["primary_key"]:
-        _Prayer(draft, prayer_id).plan()
+    missing = draft.of_kind("missing_prayer")["primary_key"].tolist()
+    leftovers = Leftovers(draft, missing)
+    for prayer_id in missing:
+        _Prayer(draft, prayer_id, leftovers).plan()
     for key in draft.of_kind("missing_mark")["primary_key"]:
         prayer_id, fact = draft.detection.missing_marks[key]
         _plan_mark(draft, prayer_id, fact, key)
+
+
+class Leftovers:
+    """What was done to missing prayers and no row tells of: rows of a prayer may be there without it."""
+
+    def __init__(self, draft: Draft, prayer_ids: Sequence[str]) -> None:
+        """Sorts the events of these prayers by those that have a row already."""
+        self._site = draft.site
+        wanted = set(prayer_ids)
+        self._unexplained: dict[tuple[str, str], list[Fact]] = {}
+        for name in (MARKS.name, "prayer_activity_log:prayed", "prayer_activity_log:testimony"):
+            for case in draft.reconciliation.groups[name].cases if wanted else ():
+                if case.prayer_id in wanted:
+                    _, left, facts = pair_rows(case, self._site)
+                    found = explain_leftovers(left, [fact for fact in facts if not fact.is_tainted])[1]
+                    self._unexplained.setdefault((name, case.prayer_id), []).extend(found)
+        self._present: set[tuple[str, str]] = set()
+        for table, column in SELECTOR_COLUMNS.items():
+            rows = self._site.tables[table]
+            rows = rows[rows["prayer_id"].isin(wanted)]
+            self._present.update(zip(rows["prayer_id"], rows[column], strict=True))
+        self.place_of_file = {path: place for place, path in enumerate(self._site.records.prayers["path"])}
+        self._ordered = {kind: by_number(self._site.events_of(kind).prayer) for kind in _EVENTS}
+
+    def of(self, group: str, prayer_id: str) -> Sequence[Fact]:
+        """The events of a prayer that no row of the group tells of."""
+        return self._unexplained.get((group, prayer_id), ())
+
+    def has_row(self, prayer_id: str, selector: str) -> bool:
+        """Whether there is such an attribute or log row."""
+        return (prayer_id, selector) in self._present
+
+    def facts(self, kind: str, prayer_id: str) -> list[Fact]:
+        """The events of a kind, in order of time, without those that may be forged."""
+        site = self._site
+        places = places_of(*self._ordered[kind], site.prayers.find(prayer_id))
+        lines = site.events_of(kind).where(places)
+        facts = collect_facts(site.records.events, lines, lines.prayer, site.persons.values)
+        return [fact for fact in next(iter(facts.values()), ()) if not fact.is_tainted]
 
 
 @dataclass
@@ -80,20 +123,37 @@ def _plan_mark(draft: Draft, prayer_id: str, fact: Fact, key: str) -> None:
     if not who.user_id:
         draft.leave(("prayermark", key, "id"), who.reason)
         return
-    for action in _mark_rows(draft, prayer_id, fact, who, path, (), key):
-        draft.actions.append(action)
+    draft.actions.append(_insert_mark(draft, prayer_id, fact, who, path, ()))
+    if key in draft.detection.missing_logs:
+        draft.actions.append(_insert_log(draft, prayer_id, fact, who, path, ()))
     draft.healed["prayermark", key, "id"] = who.reason
 
 
-def _mark_rows(
-    draft: Draft, prayer_id: str, fact: Fact, who: _Who, path: str, needed: tuple[str, ...], key: str = ""
-) -> Iterator[Action]:
-    common: dict[str, RowValue] = {"user_id": who.user_id, "prayer_id": prayer_id, "created_at": _stored(fact.first)}
-    stored = {"text_file_path": draft.style + path} if path else {}
-    yield _insert(draft, "prayermark", {**common, **stored}, fact.evidence, who, needed)
-    log = {**common, "action": "prayed", "old_value": None, "new_value": "true", **stored}
-    if not key or key in draft.detection.missing_logs:
-        yield _insert(draft, "prayer_activity_log", log, fact.evidence, who, needed)
+def _insert_mark(draft: Draft, prayer_id: str, fact: Fact, who: _Who, path: str, needed: tuple[str, ...]) -> Action:
+    return _insert(draft, "prayermark", _common(draft, prayer_id, fact, who, path), fact.evidence, who, needed)
+
+
+def _insert_log(
+    draft: Draft,
+    prayer_id: str,
+    fact: Fact,
+    who: _Who,
+    path: str,
+    needed: tuple[str, ...],
+    action: str = "prayed",
+    value: RowValue = "true",
+) -> Action:
+    row = {**_common(draft, prayer_id, fact, who, path), "action": action, "old_value": None, "new_value": value}
+    return _insert(draft, "prayer_activity_log", row, fact.evidence, who, needed)
+
+
+def _common(draft: Draft, prayer_id: str, fact: Fact, who: _Who, path: str) -> dict[str, RowValue]:
+    row: dict[str, RowValue] = {
+        "user_id": who.user_id,
+        "prayer_id": prayer_id,
+        "created_at": _stored(fact.first),
+    }
+    return {**row, "text_file_path": draft.style + path} if path else row
 
 
 def _insert(
@@ -145,7 +205,7 @@ class _Prayer:
 
     draft: Draft
     prayer_id: str
-    actions: list[Action] = field(default_factory=list)
+    leftovers: Leftovers
 
     def plan(self) -> None:
         """Adds the prayer's row and the rows of its events, or says why not."""
@@ -185,54 +245,36 @@ class _Prayer:
 
     def _record(self, files: Sequence[str]) -> tuple[pd.DataFrame, str]:
         """The row of the best file: not by a placeholder, with the longest text, the first of equal ones."""
-        prayers = self.draft.site.records.prayers
-        found = prayers[prayers["path"].isin(files)]
+        found = self.draft.site.records.prayers.iloc[[self.leftovers.place_of_file[path] for path in files]]
         order = found.assign(known=found["author"] != "").sort_values(
             ["known", "text_length", "path"], ascending=[False, False, True], kind="stable"
         )
         return order.head(1), str(order["path"].iloc[0])
 
     def _events(self, path: str, needed: tuple[str, ...]) -> Iterator[Action]:
-        told = {kind: [fact for fact in self._facts(kind) if not fact.is_tainted] for kind in _EVENTS}
-        for fact in told["prayed"]:
-            who = _find_user(self.draft, fact.person, fact.first)
-            if who.user_id:
-                yield from _mark_rows(self.draft, self.prayer_id, fact, who, _file_of(fact, path), needed)
-        for fact in told["testimony"]:
-            yield from self._log(fact, "testimony", self._testimony(fact), path, needed)
-        if told["answered"]:
-            fact = told["answered"][-1]
-            date = as_datetime(fact.first).isoformat()
-            yield from self._set(fact, "answered", "true", path, needed)
-            yield from self._set(fact, "answer_date", date, path, needed)
-        if told["testimony"] and (text := self._testimony(told["testimony"][-1])) is not None:
-            yield from self._set(told["testimony"][-1], "answer_testimony", text, path, needed)
-        changes = sorted(
-            [*told["archived"], *told["restored"]], key=lambda fact: (fact.first, fact.file_line or ("", 0))
-        )
-        if changes and changes[-1] in told["archived"]:
+        draft, prayer_id, leftovers = self.draft, self.prayer_id, self.leftovers
+        for group, insert in ((MARKS.name, _insert_mark), ("prayer_activity_log:prayed", _insert_log)):
+            for fact in leftovers.of(group, prayer_id):
+                who = _find_user(draft, fact.person, fact.first)
+                if who.user_id:
+                    yield insert(draft, prayer_id, fact, who, _file_of(fact, path), needed)
+        for fact in leftovers.of("prayer_activity_log:testimony", prayer_id):
+            who, text = _find_user(draft, fact.person, fact.first), self._testimony(fact)
+            if who.user_id and text is not None:
+                yield _insert_log(
+                    draft, prayer_id, fact, who, _file_of(fact, path), needed, action="testimony", value=text
+                )
+        if answers := leftovers.facts("answered", prayer_id):
+            date = as_datetime(answers[-1].first).isoformat()
+            yield from self._set(answers[-1], "answered", "true", path, needed)
+            yield from self._set(answers[-1], "answer_date", date, path, needed)
+        testimonies = leftovers.facts("testimony", prayer_id)
+        if testimonies and (text := self._testimony(testimonies[-1])) is not None:
+            yield from self._set(testimonies[-1], "answer_testimony", text, path, needed)
+        archived, restored = leftovers.facts("archived", prayer_id), leftovers.facts("restored", prayer_id)
+        changes = sorted([*archived, *restored], key=lambda fact: (fact.first, fact.file_line or ("", 0)))
+        if changes and changes[-1] in archived:
             yield from self._set(changes[-1], "archived", "true", path, needed)
-
-    def _facts(self, kind: str) -> Iterable[Fact]:
-        site = self.draft.site
-        lines = site.events_of(kind)
-        of_prayer = lines.where(lines.prayer == site.prayers.find(self.prayer_id))
-        facts = collect_facts(site.records.events, of_prayer, of_prayer.prayer, site.persons.values)
-        return next(iter(facts.values()), ())
-
-    def _log(self, fact: Fact, action: str, value: RowValue, path: str, needed: tuple[str, ...]) -> Iterator[Action]:
-        who = _find_user(self.draft, fact.person, fact.first)
-        if who.user_id and value is not None:
-            row: dict[str, RowValue] = {
-                "prayer_id": self.prayer_id,
-                "user_id": who.user_id,
-                "action": action,
-                "old_value": None,
-                "new_value": value,
-                "created_at": _stored(fact.first),
-                "text_file_path": self.draft.style + _file_of(fact, path),
-            }
-            yield _insert(self.draft, "prayer_activity_log", row, fact.evidence, who, needed, finding="missing_prayer")
 
     def _set(self, fact: Fact, attribute: str, value: RowValue, path: str, needed: tuple[str, ...]) -> Iterator[Action]:
         """The attribute and its log row; both have times on UTC."""
@@ -245,15 +287,13 @@ class _Prayer:
         common: dict[str, RowValue] = {"prayer_id": self.prayer_id, "created_at": _stored(utc)}
         stored = self.draft.style + _file_of(fact, path)
         row = {"attribute_name": attribute, "attribute_value": value, "created_by": who.user_id}
-        yield _insert(
-            self.draft,
-            "prayer_attributes",
-            {**common, **row, "text_file_path": stored},
-            fact.evidence,
-            who,
-            needed,
-            finding="missing_prayer",
-        )
+        if not self.leftovers.has_row(self.prayer_id, attribute):
+            content = {**common, **row, "text_file_path": stored}
+            yield _insert(
+                self.draft, "prayer_attributes", content, fact.evidence, who, needed, finding="missing_prayer"
+            )
+        if self.leftovers.has_row(self.prayer_id, f"set_{attribute}"):
+            return
         log = {"user_id": who.user_id, "action": f"set_{attribute}", "old_value": None, "new_value": value}
         yield _insert(
             self.draft, "prayer_activity_log", {**common, **log}, fact.evidence, who, needed, finding="missing_prayer"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -30,8 +30,9 @@ def plan_merges(draft: Draft) -> None:
             for gone in user_ids:
                 if gone != survivor and gone not in pairs:
                     pairs[gone] = (survivor, False)
+    planned = {(a.table, a.primary_key, a.column) for a in draft.actions if a.column}
     for gone, (survivor, is_decided) in sorted(pairs.items()):
-        _plan_merge(draft, gone, survivor, is_decided)
+        _plan_merge(draft, gone, survivor, is_decided, planned)
 
 
 def _survivor(site: SiteView, user_ids: Sequence[str]) -> str:
@@ -45,7 +46,9 @@ def _survivor(site: SiteView, user_ids: Sequence[str]) -> str:
     return min(user_ids, key=age)
 
 
-def _plan_merge(draft: Draft, gone: str, survivor: str, is_decided: bool) -> None:
+def _plan_merge(
+    draft: Draft, gone: str, survivor: str, is_decided: bool, planned: Collection[tuple[str, str, str | None]]
+) -> None:
     site = draft.site
     names = site.display_names
     if not is_decided and (
@@ -54,7 +57,6 @@ def _plan_merge(draft: Draft, gone: str, survivor: str, is_decided: bool) -> Non
         draft.leave(("user", gone, "display_name"), "the decisions file says that these are different people")
         return
     moves = _find_references(site, gone)
-    planned = {(a.table, a.primary_key, a.column): a for a in draft.actions if a.column}
     reason = _why_not(draft, gone, survivor, moves)
     if not reason and not (is_decided or draft.options.merge_duplicates):
         reason = f"{NEEDS_CONSENT}; {len(moves)} references would move to user {survivor}"

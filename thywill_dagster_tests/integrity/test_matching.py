@@ -1,0 +1,171 @@
+"""Matching rows to events, compared with trying out every assignment there is."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from thywill_dagster.integrity.matching import TOLERANCE_MINUTES, Fact, Row, match_rows
+
+PERSONS = ("a", "b", "c")
+
+
+@st.composite
+def rows_strategy(draw: st.DrawFn) -> list[Row]:
+    times = draw(st.lists(st.integers(0, 6 * 60), max_size=4))
+    return [Row((t // 60,), t, draw(st.sampled_from((None, None, None, *PERSONS)))) for t in times]
+
+
+@st.composite
+def facts_strategy(draw: st.DrawFn, *, tainted: bool = False) -> list[Fact]:
+    facts = []
+    for line, minute in enumerate(sorted(draw(st.lists(st.integers(0, 6), max_size=5))), start=10):
+        last = minute + draw(st.integers(0, 1))
+        is_tainted = tainted and draw(st.booleans())
+        facts.append(Fact(draw(st.sampled_from(PERSONS)), minute, last, ("p.txt", line), None, is_tainted))
+    return facts
+
+
+def is_near(row: Row, fact: Fact) -> bool:
+    (minute,) = row.minutes
+    return fact.first - TOLERANCE_MINUTES <= minute <= fact.last + TOLERANCE_MINUTES
+
+
+def all_matchings(rows: Sequence[Row], facts: Sequence[Fact]) -> Iterator[dict[int, int]]:
+    """Every way to give rows events, each event to one row at most."""
+
+    def go(row: int, free: frozenset[int]) -> Iterator[dict[int, int]]:
+        if row == len(rows):
+            yield {}
+            return
+        for rest in go(row + 1, free):
+            yield rest
+        for fact in free:
+            if is_near(rows[row], facts[fact]) and rows[row].person in (None, facts[fact].person):
+                for rest in go(row + 1, free - {fact}):
+                    yield {row: fact, **rest}
+
+    yield from go(0, frozenset(range(len(facts))))
+
+
+def best_matchings(rows: Sequence[Row], facts: Sequence[Fact]) -> list[dict[int, int]]:
+    """Those that explain as many rows as possible, known ones first."""
+
+    def worth(matching: dict[int, int]) -> tuple[int, int]:
+        return sum(rows[row].person is not None for row in matching), len(matching)
+
+    every = list(all_matchings(rows, facts))
+    most = max(map(worth, every))
+    return [matching for matching in every if worth(matching) == most]
+
+
+@dataclass
+class Truth:
+    """What all best assignments have in common for one row."""
+
+    persons: set[str | None]
+
+    @property
+    def decided(self) -> str | None:
+        return next(iter(self.persons)) if len(self.persons) == 1 else None
+
+
+def truth_of(rows: Sequence[Row], facts: Sequence[Fact]) -> list[Truth]:
+    best = best_matchings(rows, facts)
+    return [
+        Truth({facts[matching[row]].person if row in matching else None for matching in best})
+        for row in range(len(rows))
+    ]
+
+
+@settings(max_examples=300, deadline=None)
+@given(rows_strategy(), facts_strategy())
+def test_a_row_is_decided_by_matching_exactly_if_every_best_assignment_gives_it_one_user(
+    rows: list[Row], facts: list[Fact]
+) -> None:
+    for row, match, truth in zip(rows, match_rows(rows, facts), truth_of(rows, facts), strict=True):
+        if row.person is not None:
+            assert match.method == "known"
+        elif truth.decided is not None:
+            assert (match.method, match.person) == ("only_matching", truth.decided)
+        else:
+            assert match.method in ("line_order", "undecided")
+
+
+@settings(max_examples=300, deadline=None)
+@given(rows_strategy(), facts_strategy())
+def test_line_order_decides_only_where_every_assignment_gives_the_same_users_altogether(
+    rows: list[Row], facts: list[Fact]
+) -> None:
+    matches = match_rows(rows, facts)
+    ordered = [number for number, match in enumerate(matches) if match.method == "line_order"]
+    if not ordered:
+        return
+    best = best_matchings(rows, facts)
+    chosen = {number: matches[number].facts[0] for number in ordered}
+    # Together they are one of the best assignments, and in none of these is a row or its event left out.
+    assert any(all(matching.get(row) == fact for row, fact in chosen.items()) for matching in best)
+    assert all(row in matching for matching in best for row in ordered)
+    assert all(fact in matching.values() for matching in best for fact in chosen.values())
+    for one in ordered:
+        for other in ordered:
+            if rows[one].time < rows[other].time and is_near(rows[one], facts[chosen[other]]):
+                same = set(rows[one].minutes) == set(rows[other].minutes)
+                assert not same or chosen[one] < chosen[other]
+
+
+@settings(max_examples=200, deadline=None)
+@given(rows_strategy(), facts_strategy(tainted=True))
+def test_a_forged_line_can_prevent_a_decision_but_never_make_one(rows: list[Row], facts: list[Fact]) -> None:
+    genuine = [fact for fact in facts if not fact.is_tainted]
+    every, without = match_rows(rows, facts), match_rows(rows, genuine)
+    for match, clean in zip(every, without, strict=True):
+        if match.method in ("only_matching", "line_order"):
+            assert clean.person == match.person
+            assert all(not facts[fact].is_tainted for fact in match.facts)
+
+
+@settings(max_examples=100, deadline=None)
+@given(rows_strategy(), facts_strategy(), st.randoms(use_true_random=False))
+def test_the_order_in_which_rows_and_events_are_given_does_not_matter(rows, facts, random) -> None:
+    shuffled = random.sample(range(len(rows)), len(rows))
+    other_facts = random.sample(facts, len(facts))
+    expected = [match_rows(rows, facts)[number].person for number in shuffled]
+    found = [match.person for match in match_rows([rows[number] for number in shuffled], other_facts)]
+    assert found == expected
+
+
+def test_intact_rows_take_their_events_first() -> None:
+    rows = [Row((5,), 300, "a"), Row((5,), 310, None)]
+    facts = [Fact("a", 5, 5, ("p", 9), None), Fact("b", 5, 5, ("p", 10), None)]
+    assert [match.person for match in match_rows(rows, facts)] == ["a", "b"]
+
+
+def test_the_tolerance_is_one_minute() -> None:
+    facts = [Fact("a", 5, 5, ("p", 9), None)]
+    assert [match_rows([Row((minute,), minute, None)], facts)[0].person for minute in (3, 4, 6, 7)] == [
+        None, "a", "a", None,
+    ]  # fmt: skip
+
+
+def test_rows_whose_times_cannot_be_ordered_are_not_decided_by_line_order() -> None:
+    facts = [Fact("a", 5, 5, ("p", 9), None), Fact("b", 5, 5, ("p", 10), None)]
+    ordered = [Row((5,), 301, None), Row((5,), 302, None)]
+    assert [match.person for match in match_rows(ordered, facts)] == ["a", "b"]
+    unclear = [row._replace(is_ordered=False) for row in ordered]
+    assert [match.method for match in match_rows(unclear, facts)] == ["undecided", "undecided"]
+
+
+def test_two_witnesses_whose_orders_contradict_decide_nothing() -> None:
+    rows = [Row((5,), 301, None), Row((5,), 302, None)]
+    facts = [Fact("a", 5, 5, ("p", 9), ("m", 21)), Fact("b", 5, 5, ("p", 10), ("m", 20))]
+    assert [match.method for match in match_rows(rows, facts)] == ["undecided", "undecided"]
+
+
+def test_a_row_that_can_be_read_in_two_ways_is_decided_only_if_both_name_one_user() -> None:
+    row = Row((5, 65), 301, None)
+    facts = [Fact("a", 5, 5, ("p", 9), None), Fact("b", 65, 65, ("p", 10), None)]
+    assert match_rows([row], facts)[0].method == "undecided"
+    assert match_rows([row], [facts[0], facts[1]._replace(person="a")])[0].person == "a"
+    assert match_rows([row], facts[:1])[0].person == "a"

@@ -1,0 +1,243 @@
+"""Who comes back, under which id, and who must not."""
+
+from pathlib import Path
+
+import pytest
+
+from thywill_dagster.repair.planning.users import new_user_id
+from thywill_dagster_tests.integrity.small_site import SmallSite, action_on, reason_for
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> SmallSite:
+    site = SmallSite(tmp_path)
+    site.user("Ann", "2025-01-01 08:00", user_id="admin")
+    return site
+
+
+def leave_traces(site: SmallSite, user: str, name: str | None = None, day: int = 10) -> tuple[str, str]:
+    """A prayer of the user and a mark on it."""
+    prayer = site.prayer(user, f"2025-02-{day} 09:00", name=name)
+    return prayer, site.mark(user, prayer, f"2025-02-{day} 10:00", name=name)
+
+
+def test_a_former_user_comes_back_under_the_original_id_and_heals_everything(site: SmallSite) -> None:
+    bo = site.user("Bo by Lo", "2025-01-03 09:15", "Ann")
+    leave_traces(site, bo)
+    site.insert("prayerskip", id="s", user_id=bo, prayer_id="x", created_at="2025-02-11 09:00:00.000000")
+    site.delete("user", bo)
+    proposal = site.repair()
+    restored = action_on(proposal, "user", bo)
+    assert restored is not None and restored.action == "restore_user" and restored.status == "ready"
+    assert restored.after["created_at"] == "2025-01-03 09:15:00.000000"
+    assert site.cell("user", bo, "invited_by_user_id") == "admin"
+    assert [a for a in proposal.plan.actions if a.action == "repoint_reference"] == []
+    assert not site.plan().plan.actions
+
+
+def test_an_id_whose_rows_disagree_proves_nothing(site: SmallSite) -> None:
+    bo, cy = site.user("Bo"), site.user("Cy")
+    prayer_bo, _ = leave_traces(site, bo, day=10)
+    prayer_cy, _ = leave_traces(site, cy, day=12)
+    site.delete("user", bo)
+    for prayer in (prayer_bo, prayer_cy):
+        site.set("prayer", prayer, author_id="b" * 32)
+    site.insert("prayerskip", id="s", user_id="b" * 32, prayer_id=prayer_bo, created_at="2025-02-11 09:00:00")
+    proposal = site.plan()
+    assert action_on(proposal, "user", "b" * 32) is None
+    assert action_on(proposal, "user", bo).status == "ready"  # its own rows still name it
+    assert action_on(proposal, "prayer", prayer_cy, "author_id").after == cy
+    assert action_on(proposal, "prayer", prayer_bo, "author_id").after == bo
+    assert "no other row" in reason_for(proposal, "prayerskip", "s", "user_id")
+
+
+def test_the_id_with_strictly_most_support_is_restored_and_the_others_are_repointed(site: SmallSite) -> None:
+    bo = site.user("Bo")
+    leave_traces(site, bo, day=10)
+    prayer, _ = leave_traces(site, bo, day=12)
+    site.delete("user", bo)
+    site.set("prayer", prayer, author_id="c" * 32)
+    proposal = site.plan()
+    assert action_on(proposal, "user", bo).action == "restore_user"
+    assert action_on(proposal, "user", "c" * 32) is None
+    assert action_on(proposal, "prayer", prayer, "author_id").after == bo
+
+
+def test_a_tie_between_ids_needs_a_person(site: SmallSite) -> None:
+    bo = site.user("Bo")
+    prayers = [site.prayer(bo, f"2025-02-1{day} 09:00") for day in range(2)]
+    site.delete("user", bo)
+    site.set("prayer", prayers[0], author_id="b" * 32)
+    site.set("prayer", prayers[1], author_id="c" * 32)
+    proposal = site.plan()
+    assert action_on(proposal, "user", "b" * 32).status == "needs_review"
+    assert "equal support" in action_on(proposal, "user", "b" * 32).reason
+    assert not proposal.plan.ready
+
+
+def test_a_registered_person_without_an_id_is_inserted_under_an_id_computed_from_the_name(site: SmallSite) -> None:
+    bo = site.user("Bo", "2025-01-03 09:15", "Ann")
+    prayer = site.prayer(bo, "2025-02-10 09:00")
+    site.set("prayer", prayer, author_id=None)
+    site.delete("user", bo)
+    proposal = site.repair()
+    assert action_on(proposal, "user", new_user_id("Bo")).status == "ready"
+    assert site.cell("prayer", prayer, "author_id") == new_user_id("Bo")
+
+
+def test_a_survivor_of_the_merge_gets_the_rows_of_the_deleted_spelling(site: SmallSite) -> None:
+    pad = site.user("Pad", "2025-01-03 09:15")
+    double = site.user(" pad", "2025-01-20 09:15")
+    prayer, mark = leave_traces(site, double)
+    site.insert("prayerskip", id="s", user_id=double, prayer_id=prayer, created_at="2025-02-11 09:00:00.000000")
+    site.delete("user", double)
+    proposal = site.repair()
+    assert site.cell("prayer", prayer, "author_id") == pad
+    assert site.cell("prayermark", mark, "user_id") == pad
+    assert site.cell("prayer_activity_log", f"l{mark}", "user_id") == pad
+    assert site.cell("prayerskip", "s", "user_id") == pad
+    assert [a.action for a in proposal.plan.actions if a.action in ("restore_user", "insert_user")] == []
+
+
+def test_rows_older_than_the_registration_of_the_survivor_are_another_persons(site: SmallSite) -> None:
+    first = site.user("Bo", "2025-01-03 09:15")
+    prayer, mark = leave_traces(site, first)
+    late_prayer = site.prayer(first, "2025-06-20 09:00")
+    site.delete("user", first)
+    site.user("Bo", "2025-06-01 09:15")
+    proposal = site.plan()
+    for table, key, column in (
+        ("prayer", prayer, "author_id"),
+        ("prayermark", mark, "user_id"),
+        # Newer than the survivor, but the id was in use before.
+        ("prayer", late_prayer, "author_id"),
+    ):
+        action = action_on(proposal, table, key, column)
+        assert action.status == "needs_review" and "registered later" in action.reason
+    assert not proposal.plan.ready
+
+
+def test_a_name_that_was_registered_again_before_the_row_needs_a_person(site: SmallSite) -> None:
+    site.user("Bo", "2025-01-03 09:15")
+    site.user("Bo", "2025-03-03 09:15", row=False)
+    early = site.prayer("admin", "2025-02-10 09:00", name="Bo")
+    late = site.prayer("admin", "2025-04-10 09:00", name="Bo")
+    for prayer in (early, late):
+        site.set("prayer", prayer, author_id=None)
+    proposal = site.plan()
+    assert action_on(proposal, "prayer", early, "author_id").status == "ready"
+    assert "registered again" in action_on(proposal, "prayer", late, "author_id").reason
+
+
+def test_who_held_the_administrators_id_or_role_is_not_brought_back_alone(tmp_path: Path) -> None:
+    site = SmallSite(tmp_path)
+    ann = site.user("Ann", "2025-01-01 08:00", user_id="admin")
+    bo = site.user("Bo")
+    leave_traces(site, ann, day=10)
+    leave_traces(site, bo, day=12)
+    site.insert("role", id="r", name="moderator", permissions='["*"]', created_at="2025-01-01", is_system_role=0)
+    site.insert("user_roles", id="u", user_id=bo, role_id="r", granted_at="2025-01-01")
+    site.delete("user", ann)
+    site.delete("user", bo)
+    proposal = site.plan()
+    assert "administrative rights" in action_on(proposal, "user", "admin").reason
+    assert "administrative permissions" in action_on(proposal, "user", bo).reason
+    assert "needs review" in reason_for(proposal, "user_roles", "u", "user_id")
+
+
+def test_a_former_user_from_before_the_archives_comes_back_by_two_independent_facts(site: SmallSite) -> None:
+    bo = site.user("Bo", "2025-01-03 09:15", line=False, monthly=False)
+    leave_traces(site, bo)
+    site.delete("user", bo)
+    restored = action_on(site.plan(), "user", bo)
+    assert restored.status == "ready"
+    assert "created_at" in restored.unproven_columns
+    assert restored.after["created_at"] == "2025-02-10 09:00:00.000000"
+
+
+def test_one_fact_without_a_registration_is_not_enough(site: SmallSite) -> None:
+    bo = site.user("Bo", "2025-01-03 09:15", line=False, monthly=False)
+    site.prayer(bo, "2025-02-10 09:00")
+    site.delete("user", bo)
+    assert "no registration line" in action_on(site.plan(), "user", bo).reason
+
+
+def test_a_line_that_only_the_heal_tool_may_have_written_brings_nobody_back(site: SmallSite) -> None:
+    site.user("Mary", "2025-01-03 09:15", monthly=False, row=False)
+    proposal = site.plan()
+    assert "heal tool" in action_on(proposal, "user", new_user_id("Mary")).reason
+
+
+def test_somebody_who_only_registered_comes_back_if_the_monthly_file_says_so(site: SmallSite) -> None:
+    site.user("Lurker", "2025-01-03 09:15", row=False)
+    assert action_on(site.plan(), "user", new_user_id("Lurker")).status == "ready"
+
+
+@pytest.mark.parametrize("minutes", [0, 1])
+def test_somebody_who_was_renamed_is_not_brought_back_beside_himself(site: SmallSite, minutes: int) -> None:
+    mary = site.user("Mary Smith", "2025-01-03 09:15")
+    site.set("user", mary, display_name="Maria", created_at=f"2025-01-03 09:{15 + minutes}:20.000000")
+    prayer = site.prayer(mary, "2025-02-10 09:00", name="Mary Smith")
+    site.set("prayer", prayer, author_id=None)
+    proposal = site.plan()
+    assert "renamed" in action_on(proposal, "user", new_user_id("Mary Smith")).reason
+    assert not proposal.plan.ready
+
+
+def test_a_name_under_which_another_users_rows_are_told_is_suspected_to_be_his(site: SmallSite) -> None:
+    mary = site.user("Mary Smith", "2025-01-03 09:15", line=False, monthly=False)
+    prayers = [site.prayer(mary, f"2025-02-1{n} 09:00") for n in range(4)]
+    site.set("user", mary, display_name="Maria", created_at="2024-11-01 00:00:00.000000")
+    site.set("prayer", prayers[0], author_id="d" * 32)
+    site.set("prayer", prayers[1], author_id="d" * 32)
+    restored = action_on(site.plan(), "user", "d" * 32)
+    assert restored.status == "needs_review" and "renamed" in restored.reason
+
+
+@pytest.mark.parametrize("name", ["Unknown", "Unknown User", "None", "system", "DeletedUser1"])
+def test_a_placeholder_is_nobody_unless_it_was_registered(site: SmallSite, name: str) -> None:
+    prayer = site.prayer("e" * 32, "2025-02-10 09:00", name=name, monthly=False)
+    assert action_on(site.plan(), "prayer", prayer, "author_id") is None
+    assert [a for a in site.plan().plan.actions if a.inserts_row] == []
+
+
+def test_a_registered_person_with_a_placeholders_name_needs_the_monthly_line(site: SmallSite) -> None:
+    unknown = site.user("Unknown", "2025-01-03 09:15", "Ann")
+    real = site.prayer(unknown, "2025-02-10 09:00")
+    healed = site.prayer(unknown, "2025-02-11 09:00", monthly=False)
+    for prayer in (real, healed):
+        site.set("prayer", prayer, author_id=None)
+    proposal = site.plan()
+    assert action_on(proposal, "prayer", real, "author_id").after == unknown
+    assert action_on(proposal, "prayer", healed, "author_id") is None
+
+
+def test_two_users_that_the_application_holds_for_the_same_are_never_restored(site: SmallSite) -> None:
+    one, other = site.user("Pad", "2025-01-03 09:15"), site.user("pad", "2025-01-20 09:15")
+    leave_traces(site, one, day=10)
+    leave_traces(site, other, day=12)
+    site.delete("user", one)
+    site.delete("user", other)
+    ready = [a for a in site.plan().plan.ready if a.inserts_row]
+    assert len(ready) <= 1
+
+
+def test_too_many_users_at_once_need_the_expected_number(site: SmallSite) -> None:
+    for number in range(25):
+        site.user(f"Person {number}", f"2025-01-03 09:{10 + number}", row=False)
+    assert not site.plan().plan.ready
+    assert "cap" in site.plan().plan.actions[0].reason
+    assert len(site.plan(expected_users=25).plan.ready) == 25
+    assert not site.plan(expected_users=24).plan.ready
+
+
+def test_an_invite_token_used_by_the_id_goes_into_the_row_as_its_hash(site: SmallSite) -> None:
+    bo = site.user("Bo", "2025-01-03 09:15", "Ann")
+    leave_traces(site, bo)
+    site.insert(
+        "invitetoken", token="secret", created_by_user="admin", used=1, expires_at="2025-01-04", used_by_user_id=bo
+    )
+    site.delete("user", bo)
+    restored = action_on(site.repair(), "user", bo)
+    assert "secret" not in str(restored)
+    assert site.cell("user", bo, "invite_token_used") == "secret"

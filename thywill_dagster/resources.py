@@ -1,6 +1,8 @@
 """Dagster resources: where the site is, and where the values of the assets are kept."""
 
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pandas as pd
@@ -9,9 +11,20 @@ from upath import UPath
 
 from thywill_dagster import chain
 from thywill_dagster.archives.model import ArchiveRecords
+from thywill_dagster.errors import CouldNotLookError
 from thywill_dagster.repair.plan_files import make_private_folder
 from thywill_dagster.settings import SiteSettings
 from thywill_dagster.store.snapshot import Snapshot, load_snapshot
+
+RECORD_FRAMES = {
+    "archive_files": "files",
+    "prayer_records": "prayers",
+    "archive_events": "events",
+    "registrations": "registrations",
+    "account_records": "accounts",
+    "archive_problems": "problems",
+}
+"""Asset to the field of :class:`ArchiveRecords` that it publishes."""
 
 
 class SiteResource(dg.ConfigurableResource):
@@ -24,7 +37,8 @@ class SiteResource(dg.ConfigurableResource):
     archive_timezone: str | None = Field(default=None, description="IANA zone of the archive's clock.")
     decisions: str | None = Field(default=None, description="The operator's decisions file.")
 
-    _looks: dict[tuple[str, str], chain.Look] = PrivateAttr(default_factory=dict)
+    _kept: dict[str, Any] = PrivateAttr(default_factory=dict)
+    """What a step of this run has worked out and a later one of the same process needs again."""
 
     def settings(self) -> SiteSettings:
         """The site's settings, the environment filling in what was not given."""
@@ -37,19 +51,45 @@ class SiteResource(dg.ConfigurableResource):
             decisions=self.decisions,
         )
 
-    def look(self, site_snapshot: pd.DataFrame, records: ArchiveRecords) -> chain.Look:
-        """What the rules find in this snapshot and these records; computed once in a process.
+    def snapshot(self) -> Snapshot:
+        """The snapshot that the asset ``site_snapshot`` describes.
 
         Raises:
-            CouldNotLookError: archives and database do not belong together, or the snapshot is gone.
+            CouldNotLookError: there is none, or its file is gone.
         """
-        snapshot = snapshot_of(site_snapshot)
-        key = (snapshot.content_sha256, chain.archives_fingerprint(records))
-        if key not in self._looks:
+        return load_snapshot(Path(self.frame("site_snapshot")["snapshot_path"].iloc[0]))
+
+    def keep_records(self, records: ArchiveRecords) -> None:
+        """Keeps what the archives say for the later steps of this process, which need not read it back."""
+        self._kept = {"records": records}
+
+    def look(self) -> chain.Look:
+        """What the rules find in the last snapshot and the last records; worked out once in a process.
+
+        Raises:
+            CouldNotLookError: archives and database do not belong together, or something was never read.
+        """
+        if "look" not in self._kept:
+            snapshot = self.snapshot()
+            records = self._kept.get("records") or self._read_records()
             view = chain.build_view(self.settings(), chain.read_tables(snapshot), records, taken_at=snapshot.taken_at)
-            self._looks.clear()
-            self._looks[key] = chain.judge(snapshot, view)
-        return self._looks[key]
+            self._kept = {"look": chain.judge(snapshot, view)}
+        look: chain.Look = self._kept["look"]
+        return look
+
+    def _read_records(self) -> ArchiveRecords:
+        fields: dict[str, Any] = {field: self.frame(asset) for asset, field in RECORD_FRAMES.items()}
+        return ArchiveRecords(**fields)
+
+    def frame(self, asset: str) -> pd.DataFrame:
+        """What an asset of this site is.
+
+        Raises:
+            CouldNotLookError: it was never materialised.
+        """
+        if (frame := self.last_frame(asset)) is None:
+            raise CouldNotLookError(f"the asset {asset} was never materialised for this site; run validate_consistency")
+        return frame
 
     def last_frame(self, asset: str) -> pd.DataFrame | None:
         """What an asset of this site was when it was last materialised; None if it never was."""
@@ -90,12 +130,3 @@ class FrameStorage(dg.ConfigurableIOManagerFactory):
 def utc_now() -> datetime:
     """The time, aware, UTC; the only clock of the Dagster layer."""
     return datetime.now(UTC)
-
-
-def snapshot_of(site_snapshot: pd.DataFrame) -> Snapshot:
-    """The snapshot that the asset ``site_snapshot`` describes.
-
-    Raises:
-        CouldNotLookError: its file is gone.
-    """
-    return load_snapshot(chain.Path(site_snapshot["snapshot_path"].iloc[0]))

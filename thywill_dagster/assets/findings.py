@@ -7,19 +7,17 @@ decides about relationships and each relationship about names; computing them ap
 from collections.abc import Iterator
 
 import dagster as dg
-import pandas as pd
 
 from thywill_dagster import chain, commands
 from thywill_dagster.assets.catalogue import asset_outs, frame_metadata
 from thywill_dagster.assets.errors import clear_failures
-from thywill_dagster.assets.reading import ARCHIVE_ASSETS, records_of
 from thywill_dagster.checks import integrity as checks
 from thywill_dagster.identity.history_files import record_look as record_names
 from thywill_dagster.identity.spellings import collect_spellings
 from thywill_dagster.identity.username_mapping import map_spellings
 from thywill_dagster.integrity.findings import findings_of
 from thywill_dagster.monitoring.recording import record_look
-from thywill_dagster.resources import SiteResource
+from thywill_dagster.resources import RECORD_FRAMES, SiteResource
 from thywill_dagster.store.foreign_keys import count_violations
 
 IDENTITY_ASSETS = ("username_spellings", "username_mapping", "username_conflicts", "username_changes")
@@ -31,21 +29,20 @@ FINDING_ASSETS = (
     "unarchived_records",
     "relationship_differences",
 )
-INPUTS = {"site_snapshot": dg.AssetIn(), **{name: dg.AssetIn() for name in ARCHIVE_ASSETS}}
+INPUTS = ("site_snapshot", *RECORD_FRAMES)
+"""What a look is made from."""
 
 
 @dg.multi_asset(
     name="findings",
-    ins=INPUTS,
+    deps=INPUTS,
     outs=asset_outs([*IDENTITY_ASSETS, *FINDING_ASSETS, "invite_tree"]),
     check_specs=list(checks.SPECS.values()),
 )
-def findings(
-    context: dg.AssetExecutionContext, site: SiteResource, site_snapshot: pd.DataFrame, **frames: pd.DataFrame
-) -> Iterator[dg.Output | dg.AssetCheckResult]:
+def findings(context: dg.AssetExecutionContext, site: SiteResource) -> Iterator[dg.Output | dg.AssetCheckResult]:
     """Maps every name to a user and finds every broken relationship."""
     with clear_failures():
-        look = site.look(site_snapshot, records_of(frames))
+        look = site.look()
         record_look(chain.SiteFolders.of(site.settings()).looks, look)
         answer = commands.Answer.of(chain.result_of_look(look, report=None))
         commands.write_answer(site.settings(), context.run.run_id, answer)

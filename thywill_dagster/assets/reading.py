@@ -17,18 +17,7 @@ from thywill_dagster.assets.catalogue import asset_outs, asset_spec, frame_metad
 from thywill_dagster.assets.errors import clear_failures
 from thywill_dagster.checks.archives import LINES_CHECK, check_lines
 from thywill_dagster.progress import report_files
-from thywill_dagster.resources import SiteResource, snapshot_of, utc_now
-
-ARCHIVE_ASSETS = {
-    "archive_files": "files",
-    "prayer_records": "prayers",
-    "archive_events": "events",
-    "registrations": "registrations",
-    "account_records": "accounts",
-    "archive_problems": "problems",
-}
-"""Asset to the field of :class:`ArchiveRecords` that it publishes."""
-
+from thywill_dagster.resources import RECORD_FRAMES, SiteResource, utc_now
 
 BOARD = dg.MonthlyPartitionsDefinition(start_date="2024-01-01")
 """Months that the status board shows; months before them are in the frames, like all others."""
@@ -48,17 +37,17 @@ def site_snapshot(site: SiteResource) -> dg.Output[pd.DataFrame]:
 
 @dg.multi_asset(
     name="archive_records",
-    outs=asset_outs(list(ARCHIVE_ASSETS)),
+    outs=asset_outs(list(RECORD_FRAMES)),
+    deps=["site_snapshot"],
     check_specs=[LINES_CHECK],
 )
-def archive_records(
-    context: dg.AssetExecutionContext, site: SiteResource, site_snapshot: pd.DataFrame
-) -> Iterator[dg.Output | dg.AssetCheckResult]:
+def archive_records(context: dg.AssetExecutionContext, site: SiteResource) -> Iterator[dg.Output | dg.AssetCheckResult]:
     """Reads every file of the archive tree and accounts for every line."""
     with clear_failures():
         known = site.last_frame("archive_files")
-        records = chain.read_archives(site.settings(), snapshot_of(site_snapshot), on_file=report_files)
-    for asset, field in ARCHIVE_ASSETS.items():
+        records = chain.read_archives(site.settings(), site.snapshot(), on_file=report_files)
+        site.keep_records(records)
+    for asset, field in RECORD_FRAMES.items():
         frame = getattr(records, field)
         yield dg.Output(frame, output_name=asset, metadata=frame_metadata(frame))
     for month in new_months(known, records):
@@ -91,9 +80,3 @@ def _contents(files: pd.DataFrame | None) -> dict[str, frozenset[tuple[str, str]
     for month, path, sha256 in zip(files["month"], files["path"], files["sha256"], strict=True):
         contents.setdefault(str(month), set()).add((str(path), str(sha256)))
     return {month: frozenset(content) for month, content in contents.items()}
-
-
-def records_of(frames: dict[str, pd.DataFrame]) -> ArchiveRecords:
-    """The records that :func:`archive_records` published, by asset name."""
-    fields: dict[str, Any] = {field: frames[asset] for asset, field in ARCHIVE_ASSETS.items()}
-    return ArchiveRecords(**fields)

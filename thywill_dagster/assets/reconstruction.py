@@ -8,14 +8,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
-import pandas as pd
 from pydantic import Field
 
 from thywill_dagster import chain, commands
 from thywill_dagster.assets.catalogue import asset_outs, frame_metadata
 from thywill_dagster.assets.errors import clear_failures
-from thywill_dagster.assets.findings import INPUTS
-from thywill_dagster.assets.reading import records_of
+from thywill_dagster.assets.findings import FINDING_ASSETS, INPUTS
 from thywill_dagster.checks.plan import CONFLICTS_CHECK, check_conflicts
 from thywill_dagster.repair.frames import plan_frame
 from thywill_dagster.repair.report import REPORT_FILE, SQL_FILE
@@ -76,22 +74,19 @@ class PlanConfig(SelectionConfig):
 
 @dg.multi_asset(
     name="reconstruction_plan",
-    ins=INPUTS,
     outs=asset_outs(["reconstruction_plan", "reconstruction_report"]),
-    deps=["orphaned_prayers", "orphaned_prayer_marks", "dangling_references", "broken_archive_paths"],
+    deps=[*INPUTS, *FINDING_ASSETS, "invite_tree"],
     check_specs=[CONFLICTS_CHECK],
 )
 def reconstruction_plan(
     context: dg.AssetExecutionContext,
     config: PlanConfig,
     site: SiteResource,
-    site_snapshot: pd.DataFrame,
-    **frames: pd.DataFrame,
 ) -> Iterator[dg.Output[Any] | dg.AssetCheckResult]:
     """Plans the repair of every finding that the evidence decides, and rehearses it on a private copy."""
     settings = site.settings()
     with clear_failures():
-        look = site.look(site_snapshot, records_of(frames))
+        look = site.look()
         planned = commands.plan(settings, look, config.options(), config.selection())
         commands.write_answer(settings, context.run.run_id, commands.Answer.of(planned.result))
     stored = planned.stored

@@ -8,7 +8,7 @@ from thywill_dagster.assets.reading import archive_months, archive_records, site
 from thywill_dagster.assets.reconstruction import reconstruction_plan
 from thywill_dagster.assets.repair import applied_repairs
 from thywill_dagster.jobs import JOBS, apply_reconstruction, plan_reconstruction
-from thywill_dagster.resources import FrameStorage, SiteResource
+from thywill_dagster.resources import SiteResource, frame_storage
 from thywill_dagster.schedules import WATCHING_JOBS, build_schedules
 from thywill_dagster.sensors.alerts import build_alert_sensor
 from thywill_dagster.sensors.path_repairs import build_path_repair_sensor
@@ -43,6 +43,6 @@ def build_definitions(site: SiteResource | None = None, watch: WatchSettings | N
         jobs=[*JOBS, *WATCHING_JOBS],
         schedules=schedules,
         sensors=[*sensors, build_alert_sensor(watch, instigators=watched)],
-        resources={"site": site, "frames": FrameStorage(site=site)},
+        resources={"site": site, "frames": frame_storage},
         executor=dg.in_process_executor,
     )

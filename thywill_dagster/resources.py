@@ -115,16 +115,14 @@ class FrameIOManager(dg.UPathIOManager):
             return pd.read_parquet(file)
 
 
-class FrameStorage(dg.ConfigurableIOManagerFactory):
-    """Frames of the site, in its folder of the data directory."""
-
-    site: dg.ResourceDependency[SiteResource]
-
-    def create_io_manager(self, context: dg.InitResourceContext) -> FrameIOManager:
-        """An I/O manager for the folder, which is created for this user only."""
-        folder = chain.SiteFolders.of(self.site.settings()).frames
-        make_private_folder(folder)
-        return FrameIOManager(base_path=UPath(folder))
+@dg.io_manager(
+    required_resource_keys={"site"}, description="Frames of the site, as Parquet in its folder of the data directory."
+)
+def frame_storage(context: dg.InitResourceContext) -> FrameIOManager:
+    """An I/O manager for the folder of the run's own site, which is created for this user only."""
+    folder = chain.SiteFolders.of(context.resources.site.settings()).frames
+    make_private_folder(folder)
+    return FrameIOManager(base_path=UPath(folder))
 
 
 def utc_now() -> datetime:

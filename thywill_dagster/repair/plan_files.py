@@ -35,7 +35,10 @@ def plan_folder(data_dir: Path, plan_id: str) -> Path:
 
 
 def write_plan(data_dir: Path, proposal: Proposal) -> Path:
-    """Stores a plan and what it leaves open; a plan that is already there stays as it is.
+    """Stores a plan and what it leaves open.
+
+    The actions of a plan that is already there stay as they are: its name is their hash. What it was made for is
+    renewed, because the same plan made again is as fresh as the look that it was made from.
 
     Returns:
         The folder.
@@ -56,9 +59,9 @@ def write_plan(data_dir: Path, proposal: Proposal) -> Path:
     )
     if not (folder / PLAN_FILE).exists():
         write_private(folder / ACTIONS_FILE, "".join(action_lines(plan.actions)))
-        write_private(folder / UNRESOLVED_FILE, open_findings)
-        # Last, because a folder with this file is complete.
-        write_private(folder / PLAN_FILE, json.dumps(header, ensure_ascii=False, indent=1) + "\n")
+    write_private(folder / UNRESOLVED_FILE, open_findings)
+    # Last, because a folder with this file is complete.
+    write_private(folder / PLAN_FILE, json.dumps(header, ensure_ascii=False, indent=1) + "\n")
     return folder
 
 

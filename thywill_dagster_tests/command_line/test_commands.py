@@ -213,6 +213,23 @@ def test_the_runs_of_the_command_line_are_recorded(damaged: Site, tmp_path: Path
         del os.environ["DAGSTER_HOME"]
 
 
+def test_a_recorded_run_keeps_its_values_with_its_own_site(damaged: Site, tmp_path: Path) -> None:
+    call("validate-consistency", *damaged.arguments(), home=tmp_path / "home")
+    [site] = (damaged.data_dir / "sites").iterdir()
+    assert (site / "assets" / "orphaned_prayers.parquet").exists()
+
+
+def test_a_plan_that_is_made_again_may_be_applied_again(damaged: Site, tmp_path: Path) -> None:
+    planned = [
+        json.loads(call("reconstruct-from-archives", *arguments, "--json", "--no-record").stdout)["plan_id"]
+        for arguments in (damaged.arguments(), _copy_of(damaged, tmp_path), damaged.arguments())
+    ]
+    assert len(set(planned)) == 1
+    done = call("reconstruct-from-archives", "--execute", "--plan-id", planned[0], *damaged.arguments(), "--no-record")
+    assert done.returncode == 4 + 8, done.stderr
+    assert damaged.wrong_cells() == []
+
+
 def test_the_demo_repairs_its_site(tmp_path: Path) -> None:
     done = call("demo", "--dir", str(tmp_path / "demo"), "--no-record")
     assert done.returncode == 0, done.stderr
@@ -226,3 +243,10 @@ def test_the_demo_touches_no_folder_that_is_not_its_own(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert (tmp_path / "mine" / "letter.txt").read_text() == "dear"
     assert sorted(p.name for p in (tmp_path / "mine").iterdir()) == ["letter.txt"]
+
+
+def _copy_of(site: Site, folder: Path) -> list[str]:
+    """The arguments that name a copy of the database, with everything else the same."""
+    copy = folder / "copy.db"
+    copy.write_bytes(site.site.database.read_bytes())
+    return [*site.arguments(), "--database", str(copy), "--app-dir", str(site.site.root)]

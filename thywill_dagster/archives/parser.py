@@ -18,6 +18,7 @@ from thywill_dagster.archives.cache import Cached, CacheKey, read_cache, write_c
 from thywill_dagster.archives.inventory import Fingerprint, Inventory, TreeReader, is_settled
 from thywill_dagster.archives.kinds import ArchiveKind, place_of
 from thywill_dagster.archives.lines import (
+    MAXIMUM_LINE_BYTES,
     MAXIMUM_LINES,
     count_lines,
     decode,
@@ -411,8 +412,8 @@ def _is_unchanged(tree: TreeReader, path: str, fingerprint: tuple[int, int, int,
 
 
 def _is_regular(content: bytes) -> bool:
-    """Whether the content is UTF-8 with LF as its only line break, without NUL."""
-    if b"\r" in content or b"\x00" in content:
+    """Whether the content is UTF-8 with LF as its only line break, without NUL and without overlong lines."""
+    if b"\r" in content or b"\x00" in content or len(content) > MAXIMUM_LINE_BYTES:
         return False
     try:
         return content.isascii() or bool(content.decode())

@@ -143,7 +143,7 @@ class _Reading:
 
     def recall(self, tables: Tables, *, is_same_context: bool) -> None:
         """Takes over what an earlier reading knew of files that have not changed since."""
-        here = {file.path: number for number, file in enumerate(self.inventory.files)}
+        here = {path: number for number, path in enumerate(self.inventory.files)}
         files = tables["files"]
         paths = files["path"].to_pylist()
         columns = ("size", "modified_ns", "changed_ns", "inode")
@@ -165,9 +165,7 @@ class _Reading:
         builder = TableBuilder()
         taken = set(self.kept.numbers.tolist()) if self.kept is not None else set()
         files: list[Numbered] = [
-            (number, file.path, *place_of(file.path))
-            for number, file in enumerate(self.inventory.files)
-            if number not in taken
+            (number, path, *place_of(path)) for number, path in enumerate(self.inventory.files) if number not in taken
         ]
         prayers = [entry for entry in files if entry[2] is not None and entry[2].reader == "prayer_file"]
         others = [entry for entry in files if entry[2] is None or entry[2].reader != "prayer_file"]
@@ -355,7 +353,7 @@ class _Reading:
         self._forget_other_answers(lambda kind: kind == "monthly_activity")
         files = self.inventory.files
         forgotten = numbers[numbers != self.kept.numbers].tolist()
-        return [(number, files[number].path, *place_of(files[number].path)) for number in forgotten]
+        return [(number, files[number], *place_of(files[number])) for number in forgotten]
 
     def _add_tag(self, prayer_id: str, key: str) -> None:
         """Remembers the tag of a header; two headers that differ prove nothing."""

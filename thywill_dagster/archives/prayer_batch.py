@@ -11,13 +11,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from thywill_dagster.archives.line_table import NOT_A_TIME, LineTable, Mask, which
+from thywill_dagster.archives.line_table import NOT_A_TIME, LineTable, Mask, first_true
 from thywill_dagster.archives.lines import encode
 from thywill_dagster.archives.model import ParsedFile, ReadingContext
 from thywill_dagster.archives.prayer_file import (
@@ -28,7 +29,7 @@ from thywill_dagster.archives.prayer_file import (
     read_activity,
 )
 from thywill_dagster.archives.tables import EVENT_KINDS, PRAYERS, as_table, events_table
-from thywill_dagster.archives.timestamps import parse_clock, parse_date
+from thywill_dagster.archives.timestamps import parse_date
 
 _HEADER = re.compile(
     rb"Prayer ([!-~]+) by ([^\n]*)\n"
@@ -225,11 +226,15 @@ def _recognise(
     separators = table.find(b" - ", _TIME_LENGTHS)
     name_starts = table.starts + separators + 3
     is_timed = (separators > 0) & (name_starts <= table.ends) & table.stands_at(name_starts - 12, b" at ")
-    masks: list[Mask] = []
-    for suffix, _ in ACTIONS:
-        suffix_starts = table.ends - len(suffix)
-        masks.append(is_timed & table.stands_at(suffix_starts, suffix.encode()) & (suffix_starts > name_starts))
-    kind = which(masks)
+    timed = np.flatnonzero(is_timed)
+    timed_starts, timed_ends = name_starts[timed], table.ends[timed]
+
+    def ends_with(suffix: bytes, left: npt.NDArray[np.int64]) -> Mask:
+        suffix_starts = timed_ends[left] - len(suffix)
+        return table.stands_at(suffix_starts, suffix) & (suffix_starts > timed_starts[left])
+
+    kind = np.full(len(table), -1, dtype=np.int8)
+    kind[timed] = first_true([partial(ends_with, suffix.encode()) for suffix, _ in ACTIONS], len(timed))
     # A testimony may end like any other action; its phrase decides.
     kind[table.lines_with(_TESTIMONY)] = -1
     chosen = np.flatnonzero(kind >= 0)
@@ -248,6 +253,6 @@ def _read_times(times: Sequence[bytes]) -> npt.NDArray[np.int64]:
 def _minutes(table: LineTable, starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Minutes of pieces with `` at `` where a timestamp has it."""
     days = table.times(starts, ends - 9, parse_date)
-    clocks = table.times(ends - 5, ends, parse_clock)
+    clocks = table.clocks(ends - 5)
     is_time = (days != NOT_A_TIME) & (clocks != NOT_A_TIME)
     return np.where(is_time, np.where(is_time, days, 0) + clocks, NOT_A_TIME)

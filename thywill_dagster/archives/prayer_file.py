@@ -76,7 +76,8 @@ PLAIN_ATTRIBUTES = frozenset({"answered", "answer_date", "archived", "daily_prio
 _HEADER = re.compile(r"Prayer ([^\s]+) by (.*)", re.DOTALL)
 _SUBMITTED = re.compile(rf"Submitted ({TIMESTAMP_PATTERN})")
 _HEADER_FIELD = re.compile(rf"({'|'.join(HEADER_FIELDS)}): (.*)", re.DOTALL)
-_ACTIVITY = re.compile(rf"({TIMESTAMP_PATTERN}) - (.+)", re.DOTALL)
+# Loose, because trying twelve months costs more than all the rest; what is no time is found out by parsing it.
+_ACTIVITY = re.compile(r"([A-Z][a-z]+ [0-9]{1,2} [0-9]{4} at [0-9]{2}:[0-9]{2}) - (.+)", re.DOTALL)
 _TESTIMONY = " added testimony: "
 _TESTIMONY_FORMS = (normalise_ended, normalise_newlines)
 """As a testimony stands before a line break, and before a closing quote."""

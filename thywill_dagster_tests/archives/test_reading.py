@@ -155,8 +155,6 @@ def test_a_monthly_file_reads_the_same_in_columns_and_line_by_line(
     assert nothing is None
     events = list(fast.events)
     if bulk is not None:
-        table = bulk.as_table(0)
-        kinds = ("submitted", "prayed", "answered", "testimony", "archived", "restored", "flagged")
         events += [
             (line, EVENT_KINDS[kind], prayer_id, person, at, SOURCES[source], is_tainted)
             for _, line, kind, prayer_id, person, at, source, is_tainted in map(

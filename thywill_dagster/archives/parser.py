@@ -34,6 +34,10 @@ from thywill_dagster.archives.records import make_records
 from thywill_dagster.archives.registration_file import parse_registration_file
 from thywill_dagster.archives.tables import FILES, RULES, TableBuilder, Tables, as_table, merge_tables
 
+FILES_PER_REPORT = 256
+"""How often a progress bar is told, in files."""
+NO_FINGERPRINT = Fingerprint(0, 0, 0, 0)
+"""Of a file that could not be opened; no file has it, so it is tried again."""
 BATCH_BYTES = 4 * 1024 * 1024
 """Prayer files are read together up to this size; larger batches leave the processor's cache."""
 MAXIMUM_TEXT_BYTES = 16 * 1024 * 1024
@@ -188,11 +192,13 @@ class _Reading:
         reads_in_bulk = not self.context.broken_names
         with TreeReader(self.inventory.root) as tree:
             for entry in files:
-                content = self._open(tree, entry, builder)
-                if content is None:
-                    continue
-                data, fingerprint = content
                 number, path, _, month = entry
+                try:
+                    data, fingerprint = tree.read(path)
+                except (OSError, ValueError) as error:
+                    self._add_unread(builder, entry, NO_FINGERPRINT, error)
+                    continue
+                self._count_file()
                 if reads_in_bulk and _is_regular(data) and batch.add(number, data):
                     facts.append((number, path, month, *fingerprint, hashlib.sha256(data).hexdigest()))
                     if batch.size >= BATCH_BYTES:
@@ -246,19 +252,31 @@ class _Reading:
     def _open(self, tree: TreeReader, entry: Numbered, builder: TableBuilder) -> tuple[bytes, Fingerprint] | None:
         """The content of a file that is to be read; otherwise the file is added as it is."""
         _, path, kind, _ = entry
-        self.done += 1
-        self.on_file(self.done, len(self.inventory.files))
-        parsed = ParsedFile()
-        fingerprint = Fingerprint(0, 0, 0, 0)
         try:
             if kind is None or kind.is_read:
-                return tree.read(path)
-            fingerprint = tree.fingerprint(path)
+                content = tree.read(path)
+                self._count_file()
+                return content
+            self._add_unread(builder, entry, tree.fingerprint(path), None)
         except (OSError, ValueError) as error:
+            self._add_unread(builder, entry, NO_FINGERPRINT, error)
+        return None
+
+    def _add_unread(
+        self, builder: TableBuilder, entry: Numbered, fingerprint: Fingerprint, error: Exception | None
+    ) -> None:
+        parsed = ParsedFile()
+        if error is not None:
             reason = getattr(error, "strerror", None) or str(error)
             parsed.problems.append((0, f"cannot be read: {reason}"))
         self._add_parsed(builder, entry, fingerprint, "", 0, parsed)
-        return None
+        self._count_file()
+
+    def _count_file(self) -> None:
+        self.done += 1
+        total = len(self.inventory.files)
+        if self.done % FILES_PER_REPORT == 0 or self.done == total:
+            self.on_file(self.done, total)
 
     def _add(self, builder: TableBuilder, entry: Numbered, data: bytes, fingerprint: Fingerprint) -> None:
         number = entry[0]

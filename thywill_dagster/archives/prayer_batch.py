@@ -24,7 +24,6 @@ from thywill_dagster.archives.model import ParsedFile, ReadingContext
 from thywill_dagster.archives.prayer_file import (
     ACTIONS,
     TEMPORARY_ID,
-    TEMPORARY_PHRASE,
     as_archived,
     read_activity,
 )
@@ -41,7 +40,6 @@ _HEADER = re.compile(
 )
 _MARKER = b"\n\nActivity:\n"
 _GENERATED = b"\n\nGenerated Prayer:\n"
-_TEMPORARY_PHRASE = TEMPORARY_PHRASE.encode()
 _TESTIMONY = b" added testimony: "
 _TIME_LENGTHS = range(len("May 5 2025 at 08:30"), len("September 05 2025 at 08:30") + 1)
 _KINDS = np.array([EVENT_KINDS.index(kind) for _, kind in ACTIONS], dtype=np.int8)
@@ -56,11 +54,11 @@ class ReadBatch:
 
     Attributes:
         prayers: rows of table ``prayers``.
-        events: rows of table ``events`` of the files that are regular throughout.
+        events: rows of table ``events`` that were read in columns.
         counts: rule to number of lines of each file.
         tags: first line of the tag in the header.
         prayer_ids: of the files.
-        one_by_one: position in the batch to what was read of the activity lines of the other files.
+        one_by_one: position in the batch to what was read of the other activity lines.
     """
 
     prayers: pa.Table
@@ -92,7 +90,7 @@ class PrayerBatch:
             content: with LF as its only line break, valid UTF-8 without NUL.
         """
         header = _HEADER.match(content)
-        if header is None or content[-1] != 10 or _TEMPORARY_PHRASE in content:
+        if header is None or content[-1] != 10:
             return False
         raw_id, author, submitted, tag, audience = header.groups()
         prayer_id = raw_id.decode()
@@ -155,16 +153,19 @@ class PrayerBatch:
         header_lines, text_lines = np.array(self._header_lines), np.array(self._text_lines)
         owner = np.repeat(np.arange(len(lines_of)), lines_of)
         kind, separators, minutes = _recognise(table)
-        is_regular = np.ones(len(lines_of), dtype=bool)
-        is_regular[owner[kind < 0]] = False
         first_line = np.cumsum(lines_of) - lines_of
         lines_before = header_lines + 1 + text_lines
+        # Up to the line before the first that is not regular; that one may still be tainted by it.
+        in_columns = lines_of.copy()
+        bad = np.flatnonzero(kind < 0)
+        irregular, at = np.unique(owner[bad], return_index=True)
+        in_columns[irregular] = np.maximum(bad[at] - first_line[irregular] - 1, 0)
         files, ids, authors, audiences, *texts, readings = map(list, zip(*self._rows, strict=True))
-        irregular = {
-            number: self._read_one_by_one(number, str(ids[number]), int(lines_before[number]))
-            for number in np.flatnonzero(~is_regular).tolist()
+        one_by_one = {
+            number: self._read_one_by_one(number, str(ids[number]), int(in_columns[number]), int(lines_before[number]))
+            for number in irregular.tolist()
         }
-        chosen = np.flatnonzero(is_regular[owner])
+        chosen = np.flatnonzero(np.arange(len(owner)) - first_line[owner] < in_columns[owner])
         owners = owner[chosen]
         events = events_table(
             file=np.array(files, dtype=np.int64)[owners],
@@ -183,13 +184,13 @@ class PrayerBatch:
             "header": header_lines,
             "text": text_lines,
             "blank": np.ones(len(lines_of), dtype=np.int64),
-            "event": np.where(is_regular, lines_of, 0),
+            "event": in_columns.copy(),
             "continuation": np.zeros(len(lines_of), dtype=np.int64),
             "problem": np.zeros(len(lines_of), dtype=np.int64),
         }
-        number_of_events = counts["event"].copy()
-        for number, parsed in irregular.items():
-            number_of_events[number] = len(parsed.events)
+        number_of_events = in_columns
+        for number, parsed in one_by_one.items():
+            number_of_events[number] += len(parsed.events)
             for rule, count in parsed.counts.items():
                 counts[rule][number] += count
         submitted = _read_times(self._submitted)
@@ -201,14 +202,14 @@ class PrayerBatch:
             counts=counts,
             tags=self._tags,
             prayer_ids=ids,
-            one_by_one=irregular,
+            one_by_one=one_by_one,
         )
 
-    def _read_one_by_one(self, number: int, prayer_id: str, lines_before: int) -> ParsedFile:
+    def _read_one_by_one(self, number: int, prayer_id: str, start: int, lines_before: int) -> ParsedFile:
         parsed = ParsedFile()
         read_activity(
             self._tails[number].decode().split("\n")[:-1],
-            0,
+            start,
             prayer_id,
             self.context.texts.get(prayer_id),
             self.context,

@@ -26,18 +26,11 @@ _FOLDER_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_DIRECTORY
 
 
 @dataclass(frozen=True, slots=True)
-class ArchiveFile:
-    """One regular file: its path relative to the root."""
-
-    path: str
-
-
-@dataclass(frozen=True, slots=True)
 class Inventory:
-    """The files in order of path, and ``(path, reason)`` for what was not looked at."""
+    """The regular files by path, in order, and ``(path, reason)`` for what was not looked at."""
 
     root: Path
-    files: tuple[ArchiveFile, ...]
+    files: tuple[str, ...]
     left_out: tuple[tuple[str, str], ...]
 
 
@@ -76,7 +69,7 @@ def take_inventory(root: Path) -> Inventory:
     if not files:
         raise CouldNotLookError(f"the archive directory {root} holds no file that can be read: is --archives right?")
     files.sort()
-    return Inventory(real_root, tuple(map(ArchiveFile, files)), tuple(sorted(left_out)))
+    return Inventory(real_root, tuple(files), tuple(sorted(left_out)))
 
 
 @dataclass(slots=True)
@@ -190,20 +183,21 @@ def _walk(root: str) -> Iterator[tuple[str, str]]:
             continue
         for entry in entries:
             relative = f"{directory}/{entry.name}" if directory else entry.name
-            if not _is_utf8(relative):
+            if not (relative.isascii() or _is_utf8(relative)):
                 yield relative.encode("utf-8", "replace").decode(), "the file name is not UTF-8"
-            elif entry.is_symlink():
-                yield relative, "a link, not followed"
-            elif entry.is_dir(follow_symlinks=False):
-                pending.append(relative)
             elif entry.is_file(follow_symlinks=False):
                 yield relative, ""
+            elif entry.is_dir(follow_symlinks=False):
+                pending.append(relative)
+            elif entry.is_symlink():
+                yield relative, "a link, not followed"
             else:
                 yield relative, "neither a file nor a directory"
 
 
 def _is_utf8(name: str) -> bool:
     try:
-        return name.isascii() or bool(name.encode("utf-8"))
+        name.encode("utf-8")
     except UnicodeEncodeError:
         return False
+    return True

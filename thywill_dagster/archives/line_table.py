@@ -95,6 +95,17 @@ class LineTable:
         alternating = pa.Array.from_buffers(pa.large_string(), 2 * len(starts), buffers)
         return alternating.take(pa.array(np.arange(0, 2 * len(starts), 2))).dictionary_encode()
 
+    def clocks(self, starts: Positions) -> Positions:
+        """Minutes since midnight of ``08:30`` at each position, :data:`NOT_A_TIME` where there is no such hour."""
+        digits = [self._array[starts + offset] - np.uint8(ord("0")) for offset in (0, 1, 3, 4)]
+        hours = digits[0].astype(np.int64) * 10 + digits[1]
+        minutes = digits[2].astype(np.int64) * 10 + digits[3]
+        # What is no digit wrapped around to more than nine.
+        is_clock = (self._array[starts + 2] == ord(":")) & (hours < 24) & (minutes < 60)
+        for digit in digits:
+            is_clock &= digit <= 9
+        return np.where(is_clock, hours * 60 + minutes, NOT_A_TIME)
+
     def times(self, starts: Positions, ends: Positions, parse: Callable[[str], int | None]) -> Positions:
         """The pieces read as times; each distinct piece is parsed once."""
         pieces = self.pieces(starts, ends)
@@ -103,9 +114,18 @@ class LineTable:
         return numbers[pieces.indices.to_numpy()] if len(numbers) else np.empty(0, dtype=np.int64)
 
 
-def which(masks: Sequence[Mask]) -> npt.NDArray[np.int8]:
-    """Number of the first mask that is true for each line, -1 where none is."""
-    chosen = np.full(len(masks[0]), -1, dtype=np.int8)
-    for number in range(len(masks) - 1, -1, -1):
-        chosen[masks[number]] = number
+def first_true(tests: Sequence[Callable[[Positions], Mask]], count: int) -> npt.NDArray[np.int8]:
+    """Number of the first test that is true for each of ``count`` lines, -1 where none is.
+
+    A test is given the indices of the lines that no test before it was true for, so the test that most lines
+    pass should come first.
+    """
+    chosen = np.full(count, -1, dtype=np.int8)
+    left = np.arange(count)
+    for number, test in enumerate(tests):
+        if not len(left):
+            break
+        hit = test(left)
+        chosen[left[hit]] = number
+        left = left[~hit]
     return chosen

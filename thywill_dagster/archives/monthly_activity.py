@@ -15,16 +15,18 @@ What can forge lines in it, and what is done about it:
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from thywill_dagster.archives.line_table import NOT_A_TIME, LineTable, Mask, which
+from thywill_dagster.archives.line_table import NOT_A_TIME, LineTable, Mask, first_true
 from thywill_dagster.archives.lines import (
     drop_overlong_lines,
     is_readable,
@@ -137,8 +139,6 @@ def parse_monthly_activity(
 
 def tag_key(tag: str) -> str:
     """What is kept of a tag, so that no text is."""
-    import hashlib
-
     return hashlib.blake2b(tag.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
@@ -197,15 +197,14 @@ class _Reader:
 
     def _find_regular(self) -> _Regular | None:
         table = self.table
-        is_timed = table.stands_at(table.starts + 5, b" - ")
-        kind = which(
+        timed = np.flatnonzero(table.stands_at(table.starts + 5, b" - "))
+        kind = np.full(len(table), -1, dtype=np.int8)
+        kind[timed] = first_true(
             [
-                is_timed
-                & table.stands_at(table.ends - len(behind) - ID_LENGTH - len(before), before.encode())
-                & (table.stands_at(table.ends - len(behind), behind.encode()) if behind else True)
-                & (table.ends - len(behind) - ID_LENGTH - len(before) > table.starts + 8)
+                partial(self._is_action, table.starts[timed], table.ends[timed], before.encode(), behind.encode())
                 for _, before, behind in ACTIONS
-            ]
+            ],
+            len(timed),
         )
         chosen = np.flatnonzero(kind >= 0)
         if not len(chosen):
@@ -213,7 +212,7 @@ class _Reader:
         before_lengths = np.array([len(before) for _, before, _ in ACTIONS])[kind[chosen]]
         behind_lengths = np.array([len(behind) for _, _, behind in ACTIONS])[kind[chosen]]
         starts, id_ends = table.starts[chosen], table.ends[chosen] - behind_lengths
-        minutes = table.times(starts, starts + 5, parse_clock)
+        minutes = table.clocks(starts)
         ids = table.pieces(id_ends - ID_LENGTH, id_ends)
         persons = table.pieces(starts + 8, id_ends - ID_LENGTH - before_lengths)
         is_id = np.array(pc.match_substring_regex(ids.dictionary, _REGULAR_ID))
@@ -222,6 +221,20 @@ class _Reader:
         mask = np.zeros(len(table), dtype=bool)
         mask[chosen[good]] = True
         return _Regular(mask, chosen, good, kind[chosen], ids, persons, minutes)
+
+    def _is_action(
+        self,
+        starts: npt.NDArray[np.int64],
+        ends: npt.NDArray[np.int64],
+        before: bytes,
+        behind: bytes,
+        left: npt.NDArray[np.int64],
+    ) -> Mask:
+        """Whether these entries end with an id between two phrases, and begin with a name."""
+        id_ends = ends[left] - len(behind)
+        name_ends = id_ends - ID_LENGTH - len(before)
+        found = self.table.stands_at(name_ends, before) & (name_ends > starts[left] + 8)
+        return found & self.table.stands_at(id_ends, behind) if behind else found
 
     def _keep_regular(self, regular: _Regular, special: Mask) -> MonthlyEvents:
         """The regular lines that belong to no other entry, with their days; the rest become problems."""
@@ -304,12 +317,11 @@ class _Reader:
     def _read_entry(self, index: int, rest: str, at: int, extra: int) -> int | None:
         """Reads an entry behind its clock; the lines that belong to it, None if it is none."""
         is_tainted = self.state.is_tainted or not self.state.is_dated or index == self.cut_line
-        event = _read_event(rest)
-        if tagged := _TAGGED.fullmatch(rest):
+        if _TAGGED_WORDS in rest and (tagged := _TAGGED.fullmatch(rest)):
             person, prayer_id, tag = tagged.groups()
             lines_of_tag = self._lines_of_tag(prayer_id, tag, index + extra)
             # A name may look like the beginning of such a line; then only a confirmed tag decides.
-            is_doubtful = lines_of_tag is None and event is not None
+            is_doubtful = lines_of_tag is None and _read_event(rest) is not None
             self._add_event(index, "submitted", prayer_id, person, at, is_tainted or is_doubtful)
             if lines_of_tag is None:
                 self.state.is_tainted = True
@@ -318,7 +330,7 @@ class _Reader:
                 return extra
             self.parsed.counts["continuation"] += lines_of_tag
             return extra + lines_of_tag
-        if event is not None:
+        if event := _read_event(rest):
             kind, person, prayer_id = event
             self._add_event(index, kind, prayer_id, person, at, is_tainted)
             return extra
@@ -408,6 +420,8 @@ class _Regular:
 
 
 def _read_event(rest: str) -> tuple[str, str, str] | None:
+    if " prayer " not in rest:
+        return None
     for kind, fullmatch in _PATTERNS:
         if match := fullmatch(rest):
             return kind, match.group(1), match.group(2)

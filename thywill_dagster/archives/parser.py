@@ -18,6 +18,7 @@ from thywill_dagster.archives.cache import Cached, CacheKey, read_cache, write_c
 from thywill_dagster.archives.inventory import Fingerprint, Inventory, TreeReader, is_settled
 from thywill_dagster.archives.kinds import ArchiveKind, place_of
 from thywill_dagster.archives.lines import (
+    MAXIMUM_LINE_BYTES,
     MAXIMUM_LINES,
     count_lines,
     decode,
@@ -33,6 +34,10 @@ from thywill_dagster.archives.records import make_records
 from thywill_dagster.archives.registration_file import parse_registration_file
 from thywill_dagster.archives.tables import FILES, RULES, TableBuilder, Tables, as_table, merge_tables
 
+FILES_PER_REPORT = 256
+"""How often a progress bar is told, in files."""
+NO_FINGERPRINT = Fingerprint(0, 0, 0, 0)
+"""Of a file that could not be opened; no file has it, so it is tried again."""
 BATCH_BYTES = 4 * 1024 * 1024
 """Prayer files are read together up to this size; larger batches leave the processor's cache."""
 MAXIMUM_TEXT_BYTES = 16 * 1024 * 1024
@@ -142,7 +147,7 @@ class _Reading:
 
     def recall(self, tables: Tables, *, is_same_context: bool) -> None:
         """Takes over what an earlier reading knew of files that have not changed since."""
-        here = {file.path: number for number, file in enumerate(self.inventory.files)}
+        here = {path: number for number, path in enumerate(self.inventory.files)}
         files = tables["files"]
         paths = files["path"].to_pylist()
         columns = ("size", "modified_ns", "changed_ns", "inode")
@@ -164,9 +169,7 @@ class _Reading:
         builder = TableBuilder()
         taken = set(self.kept.numbers.tolist()) if self.kept is not None else set()
         files: list[Numbered] = [
-            (number, file.path, *place_of(file.path))
-            for number, file in enumerate(self.inventory.files)
-            if number not in taken
+            (number, path, *place_of(path)) for number, path in enumerate(self.inventory.files) if number not in taken
         ]
         prayers = [entry for entry in files if entry[2] is not None and entry[2].reader == "prayer_file"]
         others = [entry for entry in files if entry[2] is None or entry[2].reader != "prayer_file"]
@@ -189,11 +192,13 @@ class _Reading:
         reads_in_bulk = not self.context.broken_names
         with TreeReader(self.inventory.root) as tree:
             for entry in files:
-                content = self._open(tree, entry, builder)
-                if content is None:
-                    continue
-                data, fingerprint = content
                 number, path, _, month = entry
+                try:
+                    data, fingerprint = tree.read(path)
+                except (OSError, ValueError) as error:
+                    self._add_unread(builder, entry, NO_FINGERPRINT, error)
+                    continue
+                self._count_file()
                 if reads_in_bulk and _is_regular(data) and batch.add(number, data):
                     facts.append((number, path, month, *fingerprint, hashlib.sha256(data).hexdigest()))
                     if batch.size >= BATCH_BYTES:
@@ -247,19 +252,31 @@ class _Reading:
     def _open(self, tree: TreeReader, entry: Numbered, builder: TableBuilder) -> tuple[bytes, Fingerprint] | None:
         """The content of a file that is to be read; otherwise the file is added as it is."""
         _, path, kind, _ = entry
-        self.done += 1
-        self.on_file(self.done, len(self.inventory.files))
-        parsed = ParsedFile()
-        fingerprint = Fingerprint(0, 0, 0, 0)
         try:
             if kind is None or kind.is_read:
-                return tree.read(path)
-            fingerprint = tree.fingerprint(path)
+                content = tree.read(path)
+                self._count_file()
+                return content
+            self._add_unread(builder, entry, tree.fingerprint(path), None)
         except (OSError, ValueError) as error:
+            self._add_unread(builder, entry, NO_FINGERPRINT, error)
+        return None
+
+    def _add_unread(
+        self, builder: TableBuilder, entry: Numbered, fingerprint: Fingerprint, error: Exception | None
+    ) -> None:
+        parsed = ParsedFile()
+        if error is not None:
             reason = getattr(error, "strerror", None) or str(error)
             parsed.problems.append((0, f"cannot be read: {reason}"))
         self._add_parsed(builder, entry, fingerprint, "", 0, parsed)
-        return None
+        self._count_file()
+
+    def _count_file(self) -> None:
+        self.done += 1
+        total = len(self.inventory.files)
+        if self.done % FILES_PER_REPORT == 0 or self.done == total:
+            self.on_file(self.done, total)
 
     def _add(self, builder: TableBuilder, entry: Numbered, data: bytes, fingerprint: Fingerprint) -> None:
         number = entry[0]
@@ -354,7 +371,7 @@ class _Reading:
         self._forget_other_answers(lambda kind: kind == "monthly_activity")
         files = self.inventory.files
         forgotten = numbers[numbers != self.kept.numbers].tolist()
-        return [(number, files[number].path, *place_of(files[number].path)) for number in forgotten]
+        return [(number, files[number], *place_of(files[number])) for number in forgotten]
 
     def _add_tag(self, prayer_id: str, key: str) -> None:
         """Remembers the tag of a header; two headers that differ prove nothing."""
@@ -411,8 +428,8 @@ def _is_unchanged(tree: TreeReader, path: str, fingerprint: tuple[int, int, int,
 
 
 def _is_regular(content: bytes) -> bool:
-    """Whether the content is UTF-8 with LF as its only line break, without NUL."""
-    if b"\r" in content or b"\x00" in content:
+    """Whether the content is UTF-8 with LF as its only line break, without NUL and without overlong lines."""
+    if b"\r" in content or b"\x00" in content or len(content) > MAXIMUM_LINE_BYTES:
         return False
     try:
         return content.isascii() or bool(content.decode())

@@ -11,24 +11,24 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from thywill_dagster.archives.line_table import NOT_A_TIME, LineTable, Mask, which
+from thywill_dagster.archives.line_table import NOT_A_TIME, LineTable, Mask, first_true
 from thywill_dagster.archives.lines import encode
 from thywill_dagster.archives.model import ParsedFile, ReadingContext
 from thywill_dagster.archives.prayer_file import (
     ACTIONS,
     TEMPORARY_ID,
-    TEMPORARY_PHRASE,
     as_archived,
     read_activity,
 )
 from thywill_dagster.archives.tables import EVENT_KINDS, PRAYERS, as_table, events_table
-from thywill_dagster.archives.timestamps import parse_clock, parse_date
+from thywill_dagster.archives.timestamps import parse_date
 
 _HEADER = re.compile(
     rb"Prayer ([!-~]+) by ([^\n]*)\n"
@@ -40,7 +40,6 @@ _HEADER = re.compile(
 )
 _MARKER = b"\n\nActivity:\n"
 _GENERATED = b"\n\nGenerated Prayer:\n"
-_TEMPORARY_PHRASE = TEMPORARY_PHRASE.encode()
 _TESTIMONY = b" added testimony: "
 _TIME_LENGTHS = range(len("May 5 2025 at 08:30"), len("September 05 2025 at 08:30") + 1)
 _KINDS = np.array([EVENT_KINDS.index(kind) for _, kind in ACTIONS], dtype=np.int8)
@@ -55,11 +54,11 @@ class ReadBatch:
 
     Attributes:
         prayers: rows of table ``prayers``.
-        events: rows of table ``events`` of the files that are regular throughout.
+        events: rows of table ``events`` that were read in columns.
         counts: rule to number of lines of each file.
         tags: first line of the tag in the header.
         prayer_ids: of the files.
-        one_by_one: position in the batch to what was read of the activity lines of the other files.
+        one_by_one: position in the batch to what was read of the other activity lines.
     """
 
     prayers: pa.Table
@@ -91,7 +90,7 @@ class PrayerBatch:
             content: with LF as its only line break, valid UTF-8 without NUL.
         """
         header = _HEADER.match(content)
-        if header is None or content[-1] != 10 or _TEMPORARY_PHRASE in content:
+        if header is None or content[-1] != 10:
             return False
         raw_id, author, submitted, tag, audience = header.groups()
         prayer_id = raw_id.decode()
@@ -154,16 +153,19 @@ class PrayerBatch:
         header_lines, text_lines = np.array(self._header_lines), np.array(self._text_lines)
         owner = np.repeat(np.arange(len(lines_of)), lines_of)
         kind, separators, minutes = _recognise(table)
-        is_regular = np.ones(len(lines_of), dtype=bool)
-        is_regular[owner[kind < 0]] = False
         first_line = np.cumsum(lines_of) - lines_of
         lines_before = header_lines + 1 + text_lines
+        # Up to the line before the first that is not regular; that one may still be tainted by it.
+        in_columns = lines_of.copy()
+        bad = np.flatnonzero(kind < 0)
+        irregular, at = np.unique(owner[bad], return_index=True)
+        in_columns[irregular] = np.maximum(bad[at] - first_line[irregular] - 1, 0)
         files, ids, authors, audiences, *texts, readings = map(list, zip(*self._rows, strict=True))
-        irregular = {
-            number: self._read_one_by_one(number, str(ids[number]), int(lines_before[number]))
-            for number in np.flatnonzero(~is_regular).tolist()
+        one_by_one = {
+            number: self._read_one_by_one(number, str(ids[number]), int(in_columns[number]), int(lines_before[number]))
+            for number in irregular.tolist()
         }
-        chosen = np.flatnonzero(is_regular[owner])
+        chosen = np.flatnonzero(np.arange(len(owner)) - first_line[owner] < in_columns[owner])
         owners = owner[chosen]
         events = events_table(
             file=np.array(files, dtype=np.int64)[owners],
@@ -182,13 +184,13 @@ class PrayerBatch:
             "header": header_lines,
             "text": text_lines,
             "blank": np.ones(len(lines_of), dtype=np.int64),
-            "event": np.where(is_regular, lines_of, 0),
+            "event": in_columns.copy(),
             "continuation": np.zeros(len(lines_of), dtype=np.int64),
             "problem": np.zeros(len(lines_of), dtype=np.int64),
         }
-        number_of_events = counts["event"].copy()
-        for number, parsed in irregular.items():
-            number_of_events[number] = len(parsed.events)
+        number_of_events = in_columns
+        for number, parsed in one_by_one.items():
+            number_of_events[number] += len(parsed.events)
             for rule, count in parsed.counts.items():
                 counts[rule][number] += count
         submitted = _read_times(self._submitted)
@@ -200,14 +202,14 @@ class PrayerBatch:
             counts=counts,
             tags=self._tags,
             prayer_ids=ids,
-            one_by_one=irregular,
+            one_by_one=one_by_one,
         )
 
-    def _read_one_by_one(self, number: int, prayer_id: str, lines_before: int) -> ParsedFile:
+    def _read_one_by_one(self, number: int, prayer_id: str, start: int, lines_before: int) -> ParsedFile:
         parsed = ParsedFile()
         read_activity(
             self._tails[number].decode().split("\n")[:-1],
-            0,
+            start,
             prayer_id,
             self.context.texts.get(prayer_id),
             self.context,
@@ -225,11 +227,15 @@ def _recognise(
     separators = table.find(b" - ", _TIME_LENGTHS)
     name_starts = table.starts + separators + 3
     is_timed = (separators > 0) & (name_starts <= table.ends) & table.stands_at(name_starts - 12, b" at ")
-    masks: list[Mask] = []
-    for suffix, _ in ACTIONS:
-        suffix_starts = table.ends - len(suffix)
-        masks.append(is_timed & table.stands_at(suffix_starts, suffix.encode()) & (suffix_starts > name_starts))
-    kind = which(masks)
+    timed = np.flatnonzero(is_timed)
+    timed_starts, timed_ends = name_starts[timed], table.ends[timed]
+
+    def ends_with(suffix: bytes, left: npt.NDArray[np.int64]) -> Mask:
+        suffix_starts = timed_ends[left] - len(suffix)
+        return table.stands_at(suffix_starts, suffix) & (suffix_starts > timed_starts[left])
+
+    kind = np.full(len(table), -1, dtype=np.int8)
+    kind[timed] = first_true([partial(ends_with, suffix.encode()) for suffix, _ in ACTIONS], len(timed))
     # A testimony may end like any other action; its phrase decides.
     kind[table.lines_with(_TESTIMONY)] = -1
     chosen = np.flatnonzero(kind >= 0)
@@ -248,6 +254,6 @@ def _read_times(times: Sequence[bytes]) -> npt.NDArray[np.int64]:
 def _minutes(table: LineTable, starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Minutes of pieces with `` at `` where a timestamp has it."""
     days = table.times(starts, ends - 9, parse_date)
-    clocks = table.times(ends - 5, ends, parse_clock)
+    clocks = table.clocks(ends - 5)
     is_time = (days != NOT_A_TIME) & (clocks != NOT_A_TIME)
     return np.where(is_time, np.where(is_time, days, 0) + clocks, NOT_A_TIME)

@@ -76,7 +76,8 @@ PLAIN_ATTRIBUTES = frozenset({"answered", "answer_date", "archived", "daily_prio
 _HEADER = re.compile(r"Prayer ([^\s]+) by (.*)", re.DOTALL)
 _SUBMITTED = re.compile(rf"Submitted ({TIMESTAMP_PATTERN})")
 _HEADER_FIELD = re.compile(rf"({'|'.join(HEADER_FIELDS)}): (.*)", re.DOTALL)
-_ACTIVITY = re.compile(rf"({TIMESTAMP_PATTERN}) - (.+)", re.DOTALL)
+# Loose, because trying twelve months costs more than all the rest; what is no time is found out by parsing it.
+_ACTIVITY = re.compile(r"([A-Z][a-z]+ [0-9]{1,2} [0-9]{4} at [0-9]{2}:[0-9]{2}) - (.+)", re.DOTALL)
 _TESTIMONY = " added testimony: "
 _TESTIMONY_FORMS = (normalise_ended, normalise_newlines)
 """As a testimony stands before a line break, and before a closing quote."""
@@ -136,7 +137,10 @@ def parse_prayer_file(text: str, path: str, context: ReadingContext) -> ParsedFi
         author, parsed.tag = "", None
     start, text_lines, generated_lines, reading = _find_activity(lines, body_start, texts, owner, is_proved)
     is_tainted = reading == "several_markers" or not (reading == "database" or text.endswith("\n"))
-    parsed.counts["text"] += start - body_start
+    overlong = [index for index in range(body_start, start) if OVERLONG in lines[index]]
+    for index in overlong:
+        parsed.add_problem(index + 1, why_unreadable(lines[index]))
+    parsed.counts["text"] += start - body_start - len(overlong)
     if reading == "no_marker":
         parsed.problems.append((0, "no activity section: the file was cut off or is not a prayer file"))
     read_activity(lines, start, owner, texts, context, parsed, is_tainted=is_tainted)
@@ -189,7 +193,7 @@ def read_activity(
             parsed.counts["blank"] += 1
             continue
         entry, extra = _read_entry(lines, index, context, parsed) if is_readable(line) else (None, 0)
-        if entry is None and in_text:
+        if entry is None and in_text and OVERLONG not in line:
             parsed.counts["continuation"] += 1
             continue
         if entry is None:
@@ -348,7 +352,8 @@ def _find_activity(
         return len(lines), lines[body_start:], [], "no_marker"
     body = list(lines[body_start : max(markers[0] - 1, body_start)])
     is_only = len(markers) == 1 and not forged_in_text
-    cut = next((i for i in range(1, len(body)) if body[i] == GENERATED_MARKER and body[i - 1] == ""), None)
+    # A text has one line at least, and so has a generated prayer.
+    cut = next((i for i in range(2, len(body) - 1) if body[i] == GENERATED_MARKER and body[i - 1] == ""), None)
     text_lines, generated_lines = (body, []) if cut is None else (body[: cut - 1], body[cut + 1 :])
     return markers[0] + 1, text_lines, generated_lines, "only_marker" if is_only else "several_markers"
 

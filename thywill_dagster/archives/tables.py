@@ -312,7 +312,9 @@ def _bounded(problems: Sequence[tuple[int, str]]) -> list[tuple[int, str]]:
 def count_by_rule(files: pa.Table) -> Counter[tuple[str, str, str]]:
     """Kind, month and rule to number of lines."""
     counts: Counter[tuple[str, str, str]] = Counter()
-    grouped = files.group_by(["kind", "month"]).aggregate([(f"lines_{rule}", "sum") for rule in RULES])
+    grouped = (
+        files.unify_dictionaries().group_by(["kind", "month"]).aggregate([(f"lines_{rule}", "sum") for rule in RULES])
+    )
     for row in grouped.to_pylist():
         for rule in RULES:
             if lines := row[f"lines_{rule}_sum"]:

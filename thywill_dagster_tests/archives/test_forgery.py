@@ -19,7 +19,7 @@ from thywill_dagster_tests.archives.trees import (
     texts,
 )
 
-EXAMPLES = settings(max_examples=150, deadline=None)
+EXAMPLES = settings(max_examples=80, deadline=None)
 
 GENUINE = "June 06 2025 at 10:00 - Ben prayed this prayer\nJune 06 2025 at 10:01 - Ann archived this prayer\n"
 

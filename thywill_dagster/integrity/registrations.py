@@ -17,6 +17,8 @@ from thywill_dagster.identity.normalise import lookup_key
 from thywill_dagster.integrity.columns import minutes_of
 from thywill_dagster.integrity.relations import SYSTEM
 
+INVITATION_PHRASES = (" joined on invitation from ", " registered via invitation from ")
+
 NEAR_MINUTES = 1
 SAME_DAY_MINUTES = 15 * 60
 """A registration time and the user's ``created_at`` may be on clocks as far apart as any two zones."""
@@ -141,6 +143,17 @@ class RegistrationBook:
     def is_confirmed(self, key: str) -> bool:
         """Whether a line of the name is one that no repair tool writes: an invitation, or a monthly line."""
         return any(line.inviter or line.source == "monthly_activity" for line in self.lines_of(key))
+
+    def is_told_clearly(self, key: str) -> bool:
+        """Whether a line of the name can be read in one way only.
+
+        A line whose name holds the phrase itself was divided by the names that are known; if somebody is gone,
+        that may have been the wrong place.
+        """
+        return any(
+            not line.is_ambiguous and not any(phrase in line.name for phrase in INVITATION_PHRASES)
+            for line in self.lines_of(key)
+        )
 
     def token_of(self, user_id: str) -> str | None:
         """The invite token that a user row used, if exactly one says so."""

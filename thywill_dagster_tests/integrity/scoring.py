@@ -24,6 +24,8 @@ from thywill_dagster.settings import SiteSettings
 
 Cell = tuple[str, str, str]
 NOT_COMPARED = {"thywill_dagster_journal"}
+NEVER_REPAIRED_AUTOMATICALLY = {"deleted_duplicate_session_ref", "deleted_duplicate_role_holder_ref"}
+"""A row that gives access is never given to another user without a person."""
 NEVER_RESTORED = {"user_merged", "lurker_deleted"}
 """Rows whose absence is right, or whose id nothing can tell."""
 
@@ -41,6 +43,8 @@ class Score:
         unexplained: decidable cells that are not repaired and that no review and no reason mentions.
         review: actions that a person must decide.
         second_run: actions of the plan of a second run that are ready.
+        beyond: cells that the truth calls undecidable and that are right now.
+        inserted: keys of rows that are new and that the healthy database did not have under that key.
     """
 
     decidable: int = 0
@@ -52,6 +56,7 @@ class Score:
     review: Counter[str] = field(default_factory=Counter)
     second_run: int = 0
     beyond: int = 0
+    inserted: list[Cell] = field(default_factory=list)
 
     @property
     def share(self) -> float:
@@ -142,7 +147,7 @@ def judge(
         if (table, column) in USER_COLUMNS:
             if should is None or should not in expected:
                 return bool(value == should)
-            return names_now.get(value) == expected[should]
+            return value == should or names_now.get(value) == expected[should]
         if column == "text_file_path" and table != "user" and value != should:
             owner = key if table == "prayer" else after.get((table, key, "prayer_id"))
             return headers.get(_relative(site, value)) == owner
@@ -159,7 +164,7 @@ def judge(
             is_repaired = after.get(("user", cell.primary_key, "display_name")) == cell.expected_name
         else:
             is_repaired = is_right((cell.table, cell.primary_key, cell.column))
-        if not cell.is_repairable:
+        if not cell.is_repairable or cell.kind in NEVER_REPAIRED_AUTOMATICALLY:
             score.beyond += is_repaired
             continue
         score.decidable += 1
@@ -178,6 +183,8 @@ def judge(
         ):
             score.wrong.append((cell, None, value, original.get(cell)))
     score.wrong += [(cell, before[cell], "row gone", None) for cell in before if cell not in after]
+    new = [cell for cell in after if cell not in before and cell[0] != "user" and cell[2] == primary_key_of(cell[0])]
+    score.inserted = [cell for cell in new if cell not in original]
     known = set(expected.values())
     for user_id, name in names_now.items():
         is_new = ("user", user_id, "display_name") not in before

@@ -241,3 +241,12 @@ def test_an_invite_token_used_by_the_id_goes_into_the_row_as_its_hash(site: Smal
     restored = action_on(site.repair(), "user", bo)
     assert "secret" not in str(restored)
     assert site.cell("user", bo, "invite_token_used") == "secret"
+
+
+def test_a_line_that_can_be_divided_in_two_ways_brings_nobody_back(site: SmallSite) -> None:
+    long_name = "Al joined on invitation from Ann"
+    site.user(long_name, "2025-01-03 09:15", row=False)
+    site.user("Mia", "2025-01-04 09:15", long_name, row=False)
+    reasons = {a.after["display_name"]: a.reason for a in site.plan().plan.actions if a.inserts_row}
+    assert "divided" in reasons["Mia joined on invitation from Al"]
+    assert long_name not in reasons or "divided" in reasons[long_name]

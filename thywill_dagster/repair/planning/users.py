@@ -171,6 +171,8 @@ def _why_doubtful(draft: Draft, person: str, origin: Origin, identity: LostId | 
         if is_known and not is_placeholder(key):
             return ""
         return "no registration line says when this user joined"
+    if not book.is_told_clearly(key) and person not in draft.named_persons:
+        return "the line can be divided into name and inviter in several ways"
     if len(registrations) > 1:
         return f"the name was registered {len(registrations)} times"
     earliest = identity.earliest if identity else NO_MINUTE

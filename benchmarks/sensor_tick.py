@@ -45,9 +45,8 @@ class Ticks:
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
         self.slowest = max(self.slowest, wall)
         told = decision.run_key[:12] or decision.reason
-        print(
-            f"{label:<14} {wall:6.2f} s wall {cpu:6.2f} s cpu {len(cursor):4} B cursor {len(self.kept):7,} B kept  {told}"
-        )
+        sizes = f"{len(cursor):4} B cursor {len(self.kept):7,} B kept"
+        print(f"{label:<14} {wall:6.2f} s wall {cpu:6.2f} s cpu {sizes}  {told}")
         return seen.fingerprint, decision.run_key
 
 

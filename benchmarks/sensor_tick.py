@@ -1,4 +1,4 @@
-"""How long one tick of the site sensor takes on a large archive, and how large its cursor is.
+"""How long one tick of the site sensor takes on a large archive, and how large is what it keeps.
 
     python benchmarks/sensor_tick.py --files 1000000 --months 60
 
@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from thywill_dagster.monitoring.changes import FILES_PER_TICK, WatchState, decide, mark_site
+from thywill_dagster.monitoring.changes import FILES_PER_TICK, SiteMark, WatchState, decide, mark_site
 
 TARGET_SECONDS = 3.0
 
@@ -32,19 +32,21 @@ class Ticks:
 
     def __init__(self, archives: Path, database: Path) -> None:
         self.archives, self.database = archives, str(database)
-        self.state = WatchState()
+        self.state, self.kept = WatchState(), ""
         self.slowest = 0.0
 
     def tick(self, label: str, now: float) -> tuple[str, str]:
         wall, cpu = time.perf_counter(), time.process_time()
-        seen = mark_site(self.archives, self.database, self.state.mark, now=now)
+        seen = mark_site(self.archives, self.database, SiteMark.from_text(self.kept), now=now)
+        self.kept = seen.to_text()
         decision = decide(self.state, seen, now=now, settle=60, patience=3600)
         cursor = decision.state.to_text()
         self.state = WatchState.from_text(cursor)
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
         self.slowest = max(self.slowest, wall)
         told = decision.run_key[:12] or decision.reason
-        print(f"{label:<14} {wall:6.2f} s wall {cpu:6.2f} s cpu {len(cursor):7,} B cursor  {told}")
+        sizes = f"{len(cursor):4} B cursor {len(self.kept):7,} B kept"
+        print(f"{label:<14} {wall:6.2f} s wall {cpu:6.2f} s cpu {sizes}  {told}")
         return seen.fingerprint, decision.run_key
 
 

@@ -107,6 +107,11 @@ class SiteFolders:
         return self.root / "looks"
 
     @property
+    def site_mark(self) -> Path:
+        """Times and sizes of the site's files as they were seen last."""
+        return self.root / "site_mark.json"
+
+    @property
     def daily_check(self) -> Path:
         """What the last daily check says about itself."""
         return self.root / "daily_check.json"

@@ -263,6 +263,7 @@ CATALOGUE: Mapping[str, Entry] = {
         " database by relation, what is new and what was repaired. A day that nobody looked has no value and"
         " cannot be made up for.",
         {},
+        frozenset({"python"}),
     ),
     "weekly_integrity_trend": Entry(
         "monitoring",

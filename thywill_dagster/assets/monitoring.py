@@ -29,6 +29,7 @@ from thywill_dagster.monitoring.status import write_daily_check
 from thywill_dagster.repair.document import render_html, render_markdown
 from thywill_dagster.repair.plan_files import make_private_folder, write_private
 from thywill_dagster.resources import SiteResource, utc_now
+from thywill_dagster.result import METRICS
 from thywill_dagster.settings import WatchSettings
 
 FINDINGS_BEFORE = [name for name, entry in CATALOGUE.items() if entry.group == "integrity"]
@@ -64,7 +65,7 @@ def build_monitoring_assets(watch: WatchSettings) -> list[dg.AssetsDefinition]:
         latest = history.by_day[day]
         yield dg.MaterializeResult(asset_key="integrity_metrics", metadata=_metrics(latest))
         yield check_orphans(history, day)
-        yield check_guards(latest.look, history.days[-2].look if len(history.days) > 1 else None)
+        yield check_guards(day, latest.look, history.days[-2].look if len(history.days) > 1 else None)
         if day == day_of(utc_now(), zone):
             write_daily_check(folders.daily_check, day=day, now=utc_now())
 
@@ -86,7 +87,7 @@ def build_monitoring_assets(watch: WatchSettings) -> list[dg.AssetsDefinition]:
             asset_key="weekly_integrity_trend",
             metadata={"trend": dg.MetadataValue.md(text), **_flow(history, first, last)},
         )
-        yield check_seen(history.gaps(first, last), (last - first).days + 1)
+        yield check_seen(first, history.gaps(first, last), (last - first).days + 1)
 
     @dg.multi_asset(
         name="monthly_health_report",
@@ -129,12 +130,14 @@ def _history(site: SiteResource, zone: ZoneInfo, first: date, last: date) -> His
 
 def _metrics(latest: Day) -> dict[str, float | int | str]:
     """The numbers that the UI plots over time; a score that could not be worked out is left out."""
-    known = {name: value for name, value in latest.look.metrics.items() if value is not None}
+    # The scores first, then the kinds: the order in which people read them.
+    names = sorted(METRICS, key=lambda name: not name.startswith("score_"))
+    known = {name: value for name in names if (value := latest.look.metrics.get(name)) is not None}
     return {
         "open_findings": latest.look.open_findings,
         "new": latest.new,
         "repaired": latest.repaired,
-        **({} if latest.score is None else {"score": latest.score}),
+        **({} if latest.score is None else {"score": round(latest.score, 6)}),
         **known,
         "unsettled": latest.look.unsettled,
         "looked_at": latest.look.taken_at.isoformat(timespec="seconds"),

@@ -29,19 +29,25 @@ SEEN_CHECK = dg.AssetCheckSpec(
 )
 
 
+TIME = "time"
+"""Metadata of these checks: the first day of the time that they are about. An evaluation of a past time, made
+again later, says nothing about how things stand."""
+
+
 def check_orphans(history: History, day: date) -> dg.AssetCheckResult:
     """Fails with the ids of the new findings."""
     latest = history.by_day[day].look
-    return verdict(
+    result = verdict(
         ORPHANS_CHECK,
         [f"{episode.finding.kind}/{episode.finding.finding_id}" for episode in new_orphans(history, day)],
         examined=sum(latest.rows.values()),
         unit="rows",
         next_step="thywill-dagster explain FINDING, then thywill-dagster install-guards to keep more out",
     )
+    return _about(result, day)
 
 
-def check_guards(latest: StoredLook, before: StoredLook | None) -> dg.AssetCheckResult:
+def check_guards(day: date, latest: StoredLook, before: StoredLook | None) -> dg.AssetCheckResult:
     """Fails if guards are missing in part, or are gone since the look before."""
     is_gone = latest.guards == "absent" and before is not None and before.guards == "present"
     offenders = [f"guards: {latest.guards}"] if latest.guards == "outdated" or is_gone else []
@@ -53,6 +59,7 @@ def check_guards(latest: StoredLook, before: StoredLook | None) -> dg.AssetCheck
         next_step="thywill-dagster install-guards --execute",
         severity=WARN,
     )
+    result = _about(result, day)
     return result._replace(
         description=result.description if offenders else f"The guards are {latest.guards}.",
         metadata={
@@ -63,9 +70,9 @@ def check_guards(latest: StoredLook, before: StoredLook | None) -> dg.AssetCheck
     )
 
 
-def check_seen(gaps: Sequence[date], days: int) -> dg.AssetCheckResult:
+def check_seen(first: date, gaps: Sequence[date], days: int) -> dg.AssetCheckResult:
     """Fails with the days that nobody looked."""
-    return verdict(
+    result = verdict(
         SEEN_CHECK,
         [str(day) for day in gaps],
         examined=days,
@@ -73,3 +80,8 @@ def check_seen(gaps: Sequence[date], days: int) -> dg.AssetCheckResult:
         next_step="thywill-dagster status, and look at the ticks of the daily schedule",
         severity=WARN,
     )
+    return _about(result, first)
+
+
+def _about(result: dg.AssetCheckResult, day: date) -> dg.AssetCheckResult:
+    return result._replace(metadata={**result.metadata, TIME: dg.MetadataValue.text(day.isoformat())})

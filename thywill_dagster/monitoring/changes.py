@@ -85,41 +85,50 @@ class SiteMark:
         ]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
 
+    def to_text(self) -> str:
+        """As the next tick reads it: a few kilobytes for five years of a site."""
+        directories = {path: [m.modified_ns, m.files, m.digest] for path, m in self.directories.items()}
+        content = [directories, self.database, self.newest, self.resume, self.taken_at]
+        return json.dumps(content, separators=(",", ":"))
+
+    @classmethod
+    def from_text(cls, text: str) -> SiteMark:
+        """The mark that a text holds; an empty one for a text that is empty or of another version.
+
+        Nothing is lost with it but time: the next ticks ask every file again.
+        """
+        try:
+            directories, database, newest, resume, taken_at = json.loads(text)
+            marks = {path: DirectoryMark(*values) for path, values in directories.items()}
+        except (ValueError, TypeError, AttributeError):
+            return cls()
+        return cls(directories=marks, database=database, newest=newest, resume=resume, taken_at=taken_at)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatchState:
-    """What one tick leaves for the next; small enough for a cursor.
+    """What was decided so far; small enough for a cursor that people see.
 
     Attributes:
-        mark: the site as it was seen.
         done: fingerprint for which a run was started when everything had settled; empty if none was.
         waiting_since: when a difference from ``done`` was first seen, seconds since 1970; None without one.
     """
 
-    mark: SiteMark = SiteMark()
     done: str = ""
     waiting_since: float | None = None
 
     def to_text(self) -> str:
         """As a cursor."""
-        directories = {path: [m.modified_ns, m.files, m.digest] for path, m in self.mark.directories.items()}
-        mark = self.mark
-        content = [directories, mark.database, mark.newest, mark.resume, mark.taken_at, self.done, self.waiting_since]
-        return json.dumps(content, separators=(",", ":"))
+        return json.dumps({"done": self.done, "waiting_since": self.waiting_since})
 
     @classmethod
     def from_text(cls, text: str | None) -> WatchState:
         """The state that a cursor holds; a new one for a cursor that is empty or of another version."""
         try:
-            directories, database, newest, resume, taken_at, done, waiting_since = json.loads(text or "")
-            marks = {path: DirectoryMark(*values) for path, values in directories.items()}
-        except (ValueError, TypeError, AttributeError):
+            content = json.loads(text or "")
+            return cls(done=content["done"], waiting_since=content["waiting_since"])
+        except (ValueError, TypeError, KeyError):
             return cls()
-        return cls(
-            mark=SiteMark(directories=marks, database=database, newest=newest, resume=resume, taken_at=taken_at),
-            done=done,
-            waiting_since=waiting_since,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,21 +204,21 @@ def decide(state: WatchState, seen: SiteMark, *, now: float, settle: float, pati
     """
     if not seen.is_complete:
         since = now if state.waiting_since is None else state.waiting_since
-        waiting = WatchState(mark=seen, done=state.done, waiting_since=since)
+        waiting = WatchState(done=state.done, waiting_since=since)
         unasked = sum(not mark.digest for mark in seen.directories.values())
         return Decision(waiting, "", f"taking stock of what changed: {unasked} directories are left")
     fingerprint = seen.fingerprint
     if fingerprint == state.done:
-        return Decision(WatchState(mark=seen, done=state.done), "", "nothing changed since the last look")
+        return Decision(WatchState(done=state.done), "", "nothing changed since the last look")
     since = now if state.waiting_since is None else state.waiting_since
     is_settled = now - seen.newest >= settle
     if not is_settled and now - since < patience:
         left = min(settle - (now - seen.newest), patience - (now - since))
-        waiting = WatchState(mark=seen, done=state.done, waiting_since=since)
+        waiting = WatchState(done=state.done, waiting_since=since)
         return Decision(waiting, "", f"something changed; a run starts in about {max(left, 0):.0f} s if it rests")
     if is_settled:
-        return Decision(WatchState(mark=seen, done=fingerprint), fingerprint, "")
-    return Decision(WatchState(mark=seen, done="", waiting_since=now), f"{fingerprint}-early", "")
+        return Decision(WatchState(done=fingerprint), fingerprint, "")
+    return Decision(WatchState(done="", waiting_since=now), f"{fingerprint}-early", "")
 
 
 def _list_directories(archives: Path, before: SiteMark) -> dict[str, DirectoryMark]:

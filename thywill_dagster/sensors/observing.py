@@ -6,12 +6,13 @@ for the first time gives only how things stand, not its past.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import dagster as dg
 from dagster._core.scheduler.instigation import InstigatorTick, TickStatus
 
 from thywill_dagster.alerts.incident import Observation, Severity
+from thywill_dagster.checks.monitoring import TIME
 
 CHECKS, FAILURES, SUCCESSES = "checks", "run_failures", "run_successes"
 
@@ -72,7 +73,8 @@ def read_instance(
             if source == CHECKS and _is_to_wait(instance, record, now):
                 reached[source] = record.storage_id - 1
                 break
-            if (seen := _observe(instance, source, record, is_own_job)) is not None:
+            seen = _observe(instance, source, record, is_own_job)
+            if seen is not None and _is_news(record, seen, reached):
                 observations.append(seen)
     for name, ticks in _read_ticks(instance, set(instigators)):
         source = f"ticks:{name}"
@@ -96,6 +98,22 @@ def _read_events(
     wanted = dg.EventRecordsFilter(event_type=kind, after_cursor=position)
     records = log.get_event_records(wanted, limit=RECORDS_PER_TICK, ascending=True)
     return records, records[-1].storage_id if records else position
+
+
+def _is_news(record: dg.EventLogRecord, seen: Observation, reached: dict[str, int]) -> bool:
+    """False for a check of a time before the one that was heard of last: a past day that was worked out again."""
+    event = record.event_log_entry.get_dagster_event()
+    if event.event_type != dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+        return True
+    time = event.asset_check_evaluation_data.metadata.get(TIME)
+    if time is None:
+        return True
+    day = date.fromisoformat(str(time.value)).toordinal()
+    source = f"time:{seen.subject}"
+    if day < reached.get(source, 0):
+        return False
+    reached[source] = day
+    return True
 
 
 def _is_to_wait(instance: dg.DagsterInstance, record: dg.EventLogRecord, now: datetime) -> bool:

@@ -2,7 +2,9 @@
 
 import dagster as dg
 
-from thywill_dagster.monitoring.changes import WatchState, decide, mark_site
+from thywill_dagster.chain import SiteFolders
+from thywill_dagster.monitoring.changes import SiteMark, WatchState, decide, mark_site
+from thywill_dagster.repair.plan_files import make_private_folder, write_private
 from thywill_dagster.resources import SiteResource, utc_now
 from thywill_dagster.settings import WatchSettings
 
@@ -34,12 +36,17 @@ def build_site_change_sensor(job_name: str, watch: WatchSettings) -> dg.SensorDe
         settings = site.settings()
         now = utc_now().timestamp()
         state = WatchState.from_text(context.cursor)
-        seen = mark_site(settings.archives, settings.database, state.mark, now=now)
+        mark_file = SiteFolders.of(settings).site_mark
+        before = SiteMark.from_text(mark_file.read_text(encoding="utf-8") if mark_file.exists() else "")
+        seen = mark_site(settings.archives, settings.database, before, now=now)
+        make_private_folder(mark_file.parent)
+        write_private(mark_file, seen.to_text())
+        # What was decided is in the cursor, which Dagster keeps only when the run has been started.
         decision = decide(state, seen, now=now, settle=settings.settle_minutes * 60.0, patience=PATIENCE_SECONDS)
         if not decision.run_key:
             return dg.SensorResult(skip_reason=decision.reason, cursor=decision.state.to_text())
         if _is_running(context):
-            # The state stays as it is, so the next tick decides again.
+            # The cursor stays as it is, so the next tick decides again.
             return dg.SensorResult(skip_reason="the dry run before is not finished", cursor=context.cursor)
         request = dg.RunRequest(run_key=decision.run_key, tags={"thywill/command": "site_change_sensor"})
         return dg.SensorResult(run_requests=[request], cursor=decision.state.to_text())

@@ -159,9 +159,10 @@ def test_a_change_in_place_of_a_large_archive_is_seen_after_some_ticks_and_no_ti
 def test_the_first_stock_taking_of_a_large_archive_is_spread_over_ticks_and_starts_no_run_before_it_is_complete(
     site: Path,
 ) -> None:
-    state, ticks, now = WatchState(), 0, time.time() + 3600
+    state, mark, ticks, now = WatchState(), SiteMark(), 0, time.time() + 3600
     while True:
-        decision = decide(state, look(site, state.mark, now=now, budget=4), now=now, settle=600, patience=3600)
+        mark = look(site, mark, now=now, budget=4)
+        decision = decide(state, mark, now=now, settle=600, patience=3600)
         state, ticks = WatchState.from_text(decision.state.to_text()), ticks + 1
         if decision.run_key:
             break
@@ -279,9 +280,26 @@ def test_a_run_key_comes_again_only_with_the_same_content() -> None:
     assert clock.runs[0][1] == clock.runs[2][1] != clock.runs[1][1]
 
 
-@pytest.mark.parametrize("text", [None, "", "x", "[]", "{}", "[1,2,3,4,5,6,7]", '{"version": 1}'])
-def test_a_cursor_of_another_version_begins_anew(text: str | None) -> None:
-    assert WatchState.from_text(text) == WatchState()
+@pytest.mark.parametrize("text", ["", "x", "[]", "{}", "[1,2,3,4,5]", "[1,2,3,4,5,6,7]", '{"version": 1}'])
+def test_what_another_version_left_begins_anew(text: str) -> None:
+    assert WatchState.from_text(text) == WatchState.from_text(None) == WatchState()
+    assert SiteMark.from_text(text) == SiteMark()
+
+
+def test_a_mark_is_kept_whole(site: Path) -> None:
+    mark = look(site, budget=1)
+
+    assert SiteMark.from_text(mark.to_text()) == mark
+
+
+def test_a_lost_mark_costs_a_new_stock_taking_and_no_run(site: Path) -> None:
+    now = time.time() + 3600
+    first = decide(WatchState(), look(site, now=now), now=now, settle=600, patience=3600)
+
+    again = decide(first.state, look(site, now=now), now=now, settle=600, patience=3600)
+
+    assert first.run_key
+    assert not again.run_key
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

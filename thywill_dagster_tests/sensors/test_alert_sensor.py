@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
 
 from thywill_dagster.build import build_definitions
 from thywill_dagster.chain import SiteFolders
+from thywill_dagster.checks.monitoring import TIME
 from thywill_dagster.monitoring.status import SiteStatus, site_status
 from thywill_dagster.resources import SiteResource
 from thywill_dagster.sensors.alerts import build_alert_sensor
@@ -60,6 +62,7 @@ class Small:
     def __init__(self) -> None:
         self.failing: set[str] = set()
         self.breaks = ""
+        self.time = ""
 
     def definitions(self) -> dg.Definitions:
         names = ("no_prayer_has_no_author", "every_archive_path_exists")
@@ -73,7 +76,9 @@ class Small:
             yield dg.MaterializeResult()
             for name in names:
                 offenders = ["prayer/0f0f/author_id", "user/?missing:mary jones/id"] * (name in self.failing)
-                metadata = {"offenders": len(offenders), "first_offenders": dg.MetadataValue.json(offenders)}
+                metadata: dict[str, Any] = {"offenders": len(offenders)}
+                metadata["first_offenders"] = dg.MetadataValue.json(offenders)
+                metadata |= {TIME: self.time} if self.time else {}
                 yield dg.AssetCheckResult(check_name=name, passed=not offenders, metadata=metadata)
 
         return dg.Definitions([orphans], jobs=[dg.define_asset_job("look", executor_def=dg.in_process_executor)])
@@ -198,6 +203,22 @@ def test_the_checks_of_a_run_that_goes_on_are_held_back_for_a_while(watch: Watch
     assert [o.subject for o in held.observations] == ["job:look"]
     assert len(later.observations) == 3
     assert held.positions[CHECKS] < later.positions[CHECKS]
+
+
+def test_a_past_day_that_is_worked_out_again_is_no_news(watch: Watch, small: Small, receiver: Receiver) -> None:
+    watch.tick()
+    small.time = "2026-02-03"
+    watch.run("look")
+    watch.tick()
+    small.time, small.failing = "2026-02-02", {"every_archive_path_exists"}
+    watch.run("look")
+    watch.tick()
+    assert receiver.bodies == []
+
+    small.time = "2026-02-04"
+    watch.run("look")
+    watch.tick()
+    assert len(receiver.bodies) == 1
 
 
 def test_a_message_that_cannot_be_delivered_waits_and_the_tick_says_so(

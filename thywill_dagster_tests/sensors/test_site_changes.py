@@ -9,6 +9,7 @@ import dagster as dg
 import pytest
 
 from thywill_dagster.build import build_definitions
+from thywill_dagster.chain import SiteFolders
 from thywill_dagster.errors import CouldNotLookError
 from thywill_dagster.resources import SiteResource
 from thywill_dagster.settings import WatchSettings
@@ -103,8 +104,17 @@ def test_a_site_that_is_not_there_is_a_failed_tick_and_not_silence(daemon: Daemo
         daemon.tick(12)
 
 
-def test_the_cursor_is_small(daemon: Daemon) -> None:
-    daemon.tick(0)
+def test_the_cursor_is_a_line_that_people_can_read(daemon: Daemon) -> None:
+    [request] = daemon.tick(11).run_requests
 
-    assert len(daemon.cursor) < 4000
-    json.loads(daemon.cursor)
+    assert json.loads(daemon.cursor or "") == {"done": request.run_key, "waiting_since": None}
+
+
+def test_what_is_kept_beside_it_is_private_and_may_be_lost(daemon: Daemon) -> None:
+    daemon.keys(11)
+    mark = SiteFolders.of(daemon.site.settings).site_mark
+    assert mark.stat().st_mode & 0o777 == 0o600
+
+    mark.unlink()
+
+    assert daemon.keys(12, 13) == []

@@ -12,9 +12,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
 
 EventKind = Literal[
     "submitted",
@@ -257,6 +258,9 @@ class ParsedFile:
 
 def make_frame(rows: Sequence[Sequence[object]], columns: Mapping[str, str]) -> pd.DataFrame:
     """Rows as a frame with the given columns and dtypes; correct when there are none."""
+    # Here, because a helper process that reads files knows nothing of frames and should start quickly.
+    import pandas as pd
+
     if not rows:
         return pd.DataFrame({name: pd.Series(dtype=dtype) for name, dtype in columns.items()})
     values = zip(*rows, strict=True)

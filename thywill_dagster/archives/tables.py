@@ -171,6 +171,21 @@ class TableBuilder:
         self._file_numbers.extend(numbers)
         self.add_table("files", table)
 
+    def add_run(self, tables: Tables, numbers: npt.NDArray[np.int64]) -> None:
+        """Adds what was read of a run of files elsewhere.
+
+        Args:
+            tables: as :meth:`build` gives them.
+            numbers: of the files, in order.
+        """
+        self.close_run()
+        self.add_files(numbers.tolist(), tables["files"])
+        for name, table in tables.items():
+            if name != "files" and len(table):
+                file = numbers[table["file"].to_numpy()].astype(np.int32)
+                self.add_table(name, table.set_column(0, "file", pa.array(file)))
+        self.close_run()
+
     def close_run(self) -> None:
         """Ends a run of files whose numbers lie between those of other runs; puts its rows in order."""
         for name in SCHEMAS:

@@ -4,6 +4,7 @@ import os
 import random
 import shutil
 import stat
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -264,3 +265,27 @@ def test_the_cache_is_private_and_holds_no_text(tmp_path: Path) -> None:
     assert stat.S_IMODE(site.cache.stat().st_mode) == 0o600
     assert stat.S_IMODE(site.cache.parent.stat().st_mode) == 0o700
     assert [path.name for path in site.cache.parent.iterdir()] == [site.cache.name]
+
+
+def test_two_processes_read_what_one_reads(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("thywill_dagster.archives.shards.FILES_FOR_TWO", 2)
+    context = ReadingContext(texts=texts_of(site))
+    done: list[int] = []
+
+    two = parse_archives(
+        take_inventory(site.archives), context, processes=2, on_file=lambda count, total: done.append(count)
+    )
+
+    assert_same(two, parse_archives(take_inventory(site.archives), context, processes=1))
+    assert done[-1] == len(two.files)
+
+
+def test_without_its_helper_one_process_reads_everything(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("thywill_dagster.archives.shards.FILES_FOR_TWO", 2)
+    # What is spawned runs this file first, and dies of it.
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(site.archives / "missing.py"), raising=False)
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", None, raising=False)
+
+    alone = parse_archives(take_inventory(site.archives), ReadingContext(), processes=2)
+
+    assert_same(alone, site.read_anew())

@@ -1,0 +1,249 @@
+"""Opens the files of a tree and reads each with the reader of its kind.
+
+This module and what it imports know nothing of frames, so that a helper process starts quickly.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from thywill_dagster.archives.account_file import parse_application, parse_blocks, parse_event_log
+from thywill_dagster.archives.header_tags import HeaderTags
+from thywill_dagster.archives.inventory import Fingerprint, TreeReader, is_settled
+from thywill_dagster.archives.kinds import ArchiveKind
+from thywill_dagster.archives.lines import (
+    MAXIMUM_LINE_BYTES,
+    MAXIMUM_LINES,
+    count_lines,
+    decode,
+    drop_overlong_lines,
+    normalise_bytes,
+)
+from thywill_dagster.archives.model import ParsedFile, Question, ReadingContext
+from thywill_dagster.archives.monthly_activity import MonthlyEvents, parse_monthly_activity, tag_key
+from thywill_dagster.archives.pipe_file import parse_pipe_file
+from thywill_dagster.archives.prayer_batch import PrayerBatch
+from thywill_dagster.archives.prayer_file import parse_prayer_file
+from thywill_dagster.archives.registration_file import parse_registration_file
+from thywill_dagster.archives.tables import FILES, RULES, TableBuilder, as_table
+
+NO_FINGERPRINT = Fingerprint(0, 0, 0, 0)
+"""Of a file that could not be opened; no file has it, so it is tried again."""
+BATCH_BYTES = 4 * 1024 * 1024
+"""Prayer files are read together up to this size; larger batches leave the processor's cache."""
+MAXIMUM_TEXT_BYTES = 16 * 1024 * 1024
+"""Of a file that is read line by line; only monthly files may be larger."""
+
+Numbered = tuple[int, str, ArchiveKind | None, str]
+"""A file's place in the inventory, its path, its kind, its month."""
+
+
+@dataclass(slots=True, kw_only=True)
+class FileReader:
+    """Reads files into a builder.
+
+    Attributes:
+        root: of the tree.
+        context: what the database knows.
+        keeps_answers: whether it is remembered what the reading depended on.
+        now_ns: when the reading began.
+        on_file: called for each file that is done.
+        tags: of the headers that were read, or are known.
+        builder: gets what was read.
+    """
+
+    root: Path
+    context: ReadingContext
+    keeps_answers: bool
+    now_ns: int
+    on_file: Callable[[], None] = lambda: None
+    tags: HeaderTags = field(default_factory=HeaderTags)
+    builder: TableBuilder = field(default_factory=TableBuilder)
+
+    def read_prayers(self, files: Sequence[Numbered]) -> None:
+        """Reads prayer files, many at a time. Their numbers ascend."""
+        batch = PrayerBatch(self.context)
+        facts: list[tuple[object, ...]] = []
+        reads_in_bulk = not self.context.broken_names
+        with TreeReader(self.root) as tree:
+            for entry in files:
+                number, path, _, month = entry
+                try:
+                    data, fingerprint = tree.read(path)
+                except (OSError, ValueError) as error:
+                    self._add_unread(entry, NO_FINGERPRINT, error)
+                    continue
+                self.on_file()
+                if reads_in_bulk and _is_regular(data) and batch.add(number, data):
+                    facts.append((number, path, month, *fingerprint, hashlib.sha256(data).hexdigest()))
+                    if batch.size >= BATCH_BYTES:
+                        self._flush(batch, facts)
+                        batch, facts = PrayerBatch(self.context), []
+                else:
+                    self._add(entry, data, fingerprint)
+        self._flush(batch, facts)
+
+    def read_others(self, files: Iterable[Numbered]) -> None:
+        """Reads files of all other kinds; prayer files come first, because their tags are asked for."""
+        with TreeReader(self.root) as tree:
+            for entry in files:
+                _, path, kind, _ = entry
+                try:
+                    if kind is None or kind.is_read:
+                        data, fingerprint = tree.read(path)
+                    else:
+                        self._add_unread(entry, tree.fingerprint(path), None)
+                        continue
+                except (OSError, ValueError) as error:
+                    self._add_unread(entry, NO_FINGERPRINT, error)
+                    continue
+                self.on_file()
+                self._add(entry, data, fingerprint)
+
+    def digest_answers(self, questions: Sequence[Question]) -> bytes:
+        """A digest of what the world outside a file says to its questions; empty if it says nothing."""
+        if len(questions) == 1 and questions[0][0] == "texts" and questions[0][1] not in self.context.texts:
+            return b""
+        answers = [answer for question in sorted(set(questions)) if (answer := self._answer(question)) is not None]
+        return hashlib.blake2b(repr(answers).encode(), digest_size=16).digest() if answers else b""
+
+    def _flush(self, batch: PrayerBatch, facts: Sequence[tuple[object, ...]]) -> None:
+        if not facts:
+            return
+        read = batch.read()
+        numbers, paths, months, sizes, modified, changed, inodes, hashes = map(list, zip(*facts, strict=True))
+        keys = [None if tag is None else tag_key(tag) for tag in read.tags]
+        for prayer_id, key in zip(read.prayer_ids, keys, strict=True):
+            if key is not None:
+                self.tags.add(prayer_id, key)
+        settled = [is_settled(m, c, self.now_ns) for m, c in zip(modified, changed, strict=True)]
+        answers = [self.digest_answers([("texts", i)]) if self.keeps_answers else b"" for i in read.prayer_ids]
+        none = np.zeros(len(numbers), dtype=np.int64)
+        columns = [
+            paths,
+            ["prayer"] * len(paths),
+            months,
+            sizes,
+            modified,
+            changed,
+            inodes,
+            settled,
+            hashes,
+            answers,
+            keys,
+            sum(read.counts.values(), none),
+            *(read.counts.get(rule, none) for rule in RULES),
+        ]
+        self.builder.add_files(numbers, as_table(columns, FILES))
+        self.builder.add_table("prayers", read.prayers)
+        self.builder.add_table("events", read.events)
+        for position, parsed in read.one_by_one.items():
+            self.builder.add_rows(numbers[position], parsed)
+        self.builder.close_run()
+
+    def _add(self, entry: Numbered, data: bytes, fingerprint: Fingerprint) -> None:
+        number = entry[0]
+        sha256 = hashlib.sha256(data).hexdigest()
+        content = drop_overlong_lines(normalise_bytes(data))
+        lines = count_lines(content)
+        parsed, events = self._parse(content, lines, entry)
+        self._add_parsed(entry, fingerprint, sha256, lines, parsed)
+        if events is not None:
+            self.builder.add_table("events", events.as_table(number))
+            self.builder.close_run()
+
+    def _parse(self, content: bytes, lines: int, entry: Numbered) -> tuple[ParsedFile, MonthlyEvents | None]:
+        _, path, kind, month = entry
+        parsed = ParsedFile()
+        if kind is None:
+            parsed.problems.append((0, "no known kind of archive file"))
+        elif kind.reader == "ignored":
+            parsed.counts["ignored_file"] = lines
+            return parsed, None
+        elif lines > MAXIMUM_LINES:
+            parsed.problems.append((0, f"more than {MAXIMUM_LINES:,} lines"))
+        elif kind.reader == "monthly_activity":
+            return parse_monthly_activity(content, month, self.context, self.tags.proved)
+        elif len(content) > MAXIMUM_TEXT_BYTES:
+            parsed.problems.append((0, f"larger than {MAXIMUM_TEXT_BYTES // 1024**2} MiB of lines"))
+        else:
+            return _parse_text(decode(content), kind, path, self.context), None
+        parsed.counts["problem"] = lines
+        return parsed, None
+
+    def _add_unread(self, entry: Numbered, fingerprint: Fingerprint, error: Exception | None) -> None:
+        parsed = ParsedFile()
+        if error is not None:
+            reason = getattr(error, "strerror", None) or str(error)
+            parsed.problems.append((0, f"cannot be read: {reason}"))
+        self._add_parsed(entry, fingerprint, "", 0, parsed)
+        self.on_file()
+
+    def _add_parsed(
+        self, entry: Numbered, fingerprint: Fingerprint, sha256: str, lines: int, parsed: ParsedFile
+    ) -> None:
+        number, path, kind, month = entry
+        key = None
+        if parsed.tag is not None and parsed.prayer is not None:
+            key = tag_key(parsed.tag)
+            self.tags.add(str(parsed.prayer[0]), key)
+        facts = (
+            path,
+            kind.name if kind else "unknown",
+            month,
+            *fingerprint,
+            is_settled(fingerprint.modified_ns, fingerprint.changed_ns, self.now_ns),
+            sha256,
+            self.digest_answers(parsed.questions) if self.keeps_answers else b"",
+            key,
+        )
+        self.builder.add_file(number, facts, parsed, lines)
+
+    def _answer(self, question: Question) -> object:
+        about, subject = question
+        texts = self.context.texts.get(subject)
+        if about == "texts":
+            return texts and (subject, texts.text, texts.generated, texts.tag, tuple(texts.testimonies))
+        if about == "tag":
+            return subject, texts and texts.tag, self.tags.proved.get(subject)
+        if about == "owner":
+            owner = self.context.prayer_id_by_path.get(subject)
+            return owner and (subject, owner)
+        return subject if subject in self.context.names else None
+
+
+def name_digest(broken_names: Mapping[str, Sequence[Sequence[str]]]) -> str:
+    """Equal for equal sets of known names with a line break."""
+    names = sorted(tuple(lines) for group in broken_names.values() for lines in group)
+    return hashlib.sha256(repr(names).encode()).hexdigest()
+
+
+def _is_regular(content: bytes) -> bool:
+    """Whether the content is UTF-8 with LF as its only line break, without NUL and without overlong lines."""
+    if b"\r" in content or b"\x00" in content or len(content) > MAXIMUM_LINE_BYTES:
+        return False
+    try:
+        return content.isascii() or bool(content.decode())
+    except UnicodeDecodeError:
+        return False
+
+
+def _parse_text(text: str, kind: ArchiveKind, path: str, context: ReadingContext) -> ParsedFile:
+    match kind.reader:
+        case "prayer_file":
+            return parse_prayer_file(text, path, context)
+        case "registrations":
+            return parse_registration_file(text, context)
+        case "event_log":
+            return parse_event_log(text)
+        case "blocks":
+            return parse_blocks(text, kind.name)
+        case "application":
+            return parse_application(text)
+        case _:
+            return parse_pipe_file(text, kind, context)

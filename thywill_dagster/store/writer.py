@@ -145,6 +145,7 @@ class Writer:
         self.began = 0.0
         self._file = database_file(database)
         self._engine = make_engine(database)
+        self._connection: Connection | None = None
         self._run_id = run_id
         self._on_point = on_point
         self._is_private = is_private
@@ -153,12 +154,8 @@ class Writer:
         self._has_lock = False
 
     def __enter__(self) -> Writer:
-        """Opens the connection."""
+        """Notes which file it is; the connection is opened with the first transaction."""
         self._identity = identify(self._file)
-        self._connection = self._engine.connect()
-        driver = driver_connection(self._connection)
-        if self._is_private:
-            driver.execute("PRAGMA synchronous = OFF")
         return self
 
     def __exit__(
@@ -169,14 +166,15 @@ class Writer:
     ) -> None:
         """Gives the lock back, if a stop left it taken, and closes the connection."""
         try:
-            if self._has_lock:
+            if self._has_lock and self._connection is not None:
                 with self._connection.begin():
                     release_lock(self._connection, self._run_id)
         except (DBAPIError, sqlite3.Error):
             # Whoever comes next finds our process gone or the lease expired.
             pass
         finally:
-            self._connection.close()
+            if self._connection is not None:
+                self._connection.close()
             self._engine.dispose()
 
     def transaction(self, work: Callable[[Connection, int], tuple[T, bool]]) -> T:
@@ -221,8 +219,8 @@ class Writer:
             return result
 
     def _attempt(self, work: Callable[[Connection, int], tuple[T, bool]]) -> tuple[T, bool]:
-        connection = self._connection
         self._on_point("before_begin")
+        connection = self._opened()
         try:
             transaction = connection.begin()
             self.began = time.monotonic()
@@ -251,6 +249,14 @@ class Writer:
             if driver.in_transaction:
                 driver.rollback()
             raise
+
+    def _opened(self) -> Connection:
+        """The connection. Opening it takes the lock for a moment, as the first one of an engine begins a transaction."""
+        if self._connection is None:
+            self._connection = self._engine.connect()
+            if self._is_private:
+                driver_connection(self._connection).execute("PRAGMA synchronous = OFF")
+        return self._connection
 
     def _require_same_file(self) -> None:
         """A connection writes on into a file that was moved away, where nobody would ever see it."""

@@ -232,3 +232,14 @@ def test_without_room_for_the_journal_it_is_refused(site):
     require_room(site, 10)
     with pytest.raises(RefusedError, match="nothing was changed, free some space"):
         require_room(site, 1 << 50)
+
+
+def test_opening_the_connection_waits_like_any_transaction(site):
+    application = sqlite3.connect(site, isolation_level=None, check_same_thread=False)
+    application.execute("BEGIN IMMEDIATE")
+    threading.Timer(0.8, lambda: application.execute("COMMIT")).start()
+
+    with a_writer(site) as writer:
+        assert writer.transaction(lambda connection, number: (number, True)) == 1
+
+    application.close()

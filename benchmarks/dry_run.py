@@ -28,7 +28,7 @@ MARKS_PER_USER = 200
 MONTHS = 24
 DAMAGED_SHARE = 0.02
 
-FLOOR = '''
+FLOOR = """
 import json, os, sqlite3, sys
 
 archives, database, tables = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
@@ -43,7 +43,7 @@ fetched = [
     for table, columns in tables.items()
     if table in present
 ]
-'''
+"""
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from thywill_dagster.sample.generator import write_site
 
 ROUNDS = 5
 
-FLOOR = '''
+FLOOR = """
 import sys
 import dagster as dg
 
@@ -52,7 +52,7 @@ with dg.DagsterInstance.get() as instance:
     definitions.resolve_job_def("nothing").execute_in_process(
         instance=instance, run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     )
-'''
+"""
 
 
 def main() -> None:

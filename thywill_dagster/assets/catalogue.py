@@ -126,8 +126,9 @@ CATALOGUE: Mapping[str, Entry] = {
     ),
     "archive_months": Entry(
         "archives",
-        "Status board of the archive, month by month: a green month was read without a problem line. Written by"
-        " archive_records whenever a month is new or has changed; the metadata says how many lines were used.",
+        "Status board of the archive, month by month: a month is green once it was read. Written by"
+        " archive_records whenever a month is new or has changed; the metadata says how many of its lines were used and"
+        " how many are a problem.",
         {},
         frozenset({"python"}),
     ),

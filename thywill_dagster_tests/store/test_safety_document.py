@@ -7,7 +7,7 @@ from pathlib import Path
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "repair-safety.md"
 
 
-def tests_of(path: Path) -> set[str]:
+def functions_in(path: Path) -> set[str]:
     return {node.name for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)}
 
 
@@ -21,7 +21,7 @@ def test_every_promise_names_a_test_of_the_file_it_links_to():
             if name:
                 names.append(name)
             else:
-                missing += set(names) - tests_of(DOCUMENT.parent / link)
+                missing += set(names) - functions_in(DOCUMENT.parent / link)
                 names = []
         assert names == [], f"no file is named for {names}"
     assert missing == []

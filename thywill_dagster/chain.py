@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypedDict
 from zoneinfo import ZoneInfo
@@ -38,9 +39,11 @@ from thywill_dagster.integrity.site import SiteView
 from thywill_dagster.monitoring.recording import record_look
 from thywill_dagster.repair.actions import ACTION_NAMES, Plan, Risk
 from thywill_dagster.repair.apply import apply_plan
+from thywill_dagster.repair.archived_texts import read_inside
+from thywill_dagster.repair.explain import Explanation, explain_in_plan
 from thywill_dagster.repair.outcome import ApplyReport, UndoReport
 from thywill_dagster.repair.plan import INSERTED_TABLES, Proposal, build_plan, restrict
-from thywill_dagster.repair.plan_files import read_plan, write_plan
+from thywill_dagster.repair.plan_files import list_plans, read_plan, read_unresolved, write_plan
 from thywill_dagster.repair.planning.draft import Options, TableColumn
 from thywill_dagster.repair.plausibility import require_plausible
 from thywill_dagster.repair.report import ReportFacts, write_report
@@ -554,6 +557,29 @@ def undo(
         rehearsal_copy=copy,
         now=now,
         on_point=on_point,
+    )
+
+
+def explain(
+    settings: SiteSettings, subject: str, *, plan_id: str | None = None, show_private: bool = False
+) -> Explanation:
+    """Explains a finding or an action of a stored plan, by default the newest of the site.
+
+    Raises:
+        UsageError: there is no plan yet, or nothing in it has such an id, or several have.
+        RefusedError: the plan was changed on the disk.
+    """
+    if plan_id is None:
+        plans = list_plans(settings.data_dir, display_name(settings.database))
+        if not plans:
+            raise UsageError(f"there is no plan for {display_name(settings.database)} yet; make one with a dry run")
+        plan_id = plans[0]
+    return explain_in_plan(
+        subject,
+        read_plan(settings.data_dir, plan_id),
+        read_unresolved(settings.data_dir, plan_id),
+        read_file=partial(read_inside, settings.archives),
+        show_private=show_private,
     )
 
 

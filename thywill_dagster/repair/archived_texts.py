@@ -52,15 +52,17 @@ class ArchivedTexts:
         return revealed
 
     def _read(self, path: str) -> bytes | None:
-        if self._archives is None:
-            return None
-        root = self._archives.resolve()
-        try:
-            if not (root / path).resolve().is_relative_to(root):
-                return None
-            return read_archive_file(root, path)
-        except (OSError, ValueError):
-            return None
+        return None if self._archives is None else read_inside(self._archives, path)
+
+
+def read_inside(archives: Path, path: str) -> bytes | None:
+    """The bytes of an archive file; None if it cannot be read or the path, which is data, leads out of the root."""
+    root = archives.resolve()
+    try:
+        is_inside = (root / path).resolve().is_relative_to(root)
+        return read_archive_file(root, path) if is_inside else None
+    except (OSError, ValueError):
+        return None
 
 
 def row_of(step: Step) -> Mapping[str, Any]:

@@ -91,6 +91,24 @@ def read_plan(data_dir: Path, plan_id: str) -> Plan:
     return plan
 
 
+def list_plans(data_dir: Path, database: str) -> Sequence[str]:
+    """Ids of the stored plans that were made for a database, the newest look first.
+
+    Args:
+        data_dir: the data directory.
+        database: as the plans name it, without a password.
+    """
+    found = []
+    for header in (data_dir / "plans").glob(f"*/{PLAN_FILE}"):
+        try:
+            provenance = json.loads(header.read_text(encoding="utf-8"))["provenance"]
+            if provenance.get("database") == database and _PLAN_ID.fullmatch(header.parent.name):
+                found.append((str(provenance["taken_at"]), header.parent.name))
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return [plan_id for _, plan_id in sorted(found, reverse=True)]
+
+
 def read_unresolved(data_dir: Path, plan_id: str) -> Sequence[Unresolved]:
     """What the stored plan leaves open; empty if there is nothing or no such plan."""
     path = plan_folder(data_dir, plan_id) / UNRESOLVED_FILE

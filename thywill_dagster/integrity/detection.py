@@ -232,8 +232,7 @@ class _Detector:
             if table_name == "user":
                 yield from self._users_paths(table)
                 continue
-            codes, found = pd.factorize(table["text_file_path"])
-            stored = found.tolist()
+            codes, stored = site.stored_paths(table_name)
             kinds = [classify_stored(path, site.paths) for path in stored]
             files = [file_numbers.get(site.paths.locate(path) or "", -1) for path in stored]
             kind_of = np.array([*(_KIND_NUMBER[kind] for kind in kinds), _KIND_NUMBER["path_missing"]])[codes]

@@ -146,12 +146,22 @@ class _Reconciler:
         groups = list(self.result.groups.values())
         self._learn_from_twins()
         authors, inviters = list(self._authors()), list(self._inviters())
-        timed = [lost for rows in groups for lost in self._match_group(rows)]
+        cases = [(rows, case) for rows in groups for case in rows.cases if case.has_lost]
+        answers = [self._match_case(rows, case) for rows, case in cases]
+        timed = [lost for answer in answers for lost in answer]
         others = list(self._others(timed))
         self.result.ids = self._judge_ids([*authors, *inviters, *timed, *others])
-        if self._constrain_by_id(timed):
-            # Rows whose person is now known take their events away from the rest.
-            timed = [lost for rows in groups for lost in self._match_group(rows)]
+        if learnt := self._constrain_by_id(timed):
+            # Rows whose person is now known take their events away from the others of their case.
+            timed = [
+                lost
+                for (rows, case), answer in zip(cases, answers, strict=True)
+                for lost in (
+                    self._match_case(rows, case)
+                    if any((found.table, found.primary_key, found.column) in learnt for found in answer)
+                    else answer
+                )
+            ]
         self.site.registrations.believe_ids(
             {lost_id: identity.person for lost_id, identity in self.result.ids.items() if identity.person}
         )
@@ -177,12 +187,7 @@ class _Reconciler:
     def _key(self, rows: GroupRows, place: int) -> str:
         return str(self.keys[rows.group.table][rows.positions[place]])
 
-    def _match_group(self, rows: GroupRows) -> Iterable[LostReference]:
-        for case in rows.cases:
-            if case.has_lost:
-                yield from self._match_case(rows, case)
-
-    def _match_case(self, rows: GroupRows, case: Case) -> Iterable[LostReference]:
+    def _match_case(self, rows: GroupRows, case: Case) -> list[LostReference]:
         group = rows.group
         cells = [(group.table, row.key, group.column) for row in case.rows]
         graph_rows = []
@@ -194,9 +199,11 @@ class _Reconciler:
             graph_rows.append(Row(row.minutes, row.time, person, is_ordered))
         matches = match_rows(graph_rows, case.facts, self.site.is_same_person)
         taken = {fact for match in matches for fact in match.facts}
-        for row, cell, match in zip(case.rows, cells, matches, strict=True):
-            if row.is_lost:
-                yield self._judge_row(cell, row, match, case.facts, taken)
+        return [
+            self._judge_row(cell, row, match, case.facts, taken)
+            for row, cell, match in zip(case.rows, cells, matches, strict=True)
+            if row.is_lost
+        ]
 
     def _judge_row(
         self, cell: _Cell, row: EventRow, match: Match, facts: Sequence[Fact], taken: set[int]
@@ -368,9 +375,9 @@ class _Reconciler:
         spellings = {*self.site.spellings_of(key), self.user_ids[person]}
         return len(spellings) > 1 or len(self.site.registrations.registrations_of(key)) > 1
 
-    def _constrain_by_id(self, timed: Sequence[LostReference]) -> bool:
-        """Believes well supported ids for undecided rows; says whether anything was learnt."""
-        learnt = False
+    def _constrain_by_id(self, timed: Sequence[LostReference]) -> set[_Cell]:
+        """Believes well supported ids for undecided rows; returns the cells of which something was learnt."""
+        learnt: set[_Cell] = set()
         for lost in timed:
             if lost.person is not None or lost.value is None:
                 continue
@@ -378,7 +385,7 @@ class _Reconciler:
             cell = (lost.table, lost.primary_key, lost.column)
             if identity and identity.person and identity.speaks and cell not in self.constraints:
                 self.constraints[cell] = (identity.person, "same_id", identity.evidence[:2])
-                learnt = True
+                learnt.add(cell)
         return learnt
 
     def _by_id(self, lost: Iterable[LostReference]) -> Iterable[LostReference]:

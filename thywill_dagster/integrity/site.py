@@ -123,6 +123,23 @@ class SiteView:
         """The same in minutes; :data:`NO_MINUTE` where a cell is no time."""
         return as_minutes(self.microseconds(table))
 
+    @cached_property
+    def _stored_paths(self) -> dict[str, tuple[Numbers, list[str]]]:
+        return {}
+
+    def stored_paths(self, table: str) -> tuple[Numbers, list[str]]:
+        """The archive paths of a table: of each row the place in a list of distinct paths, -1 for NULL."""
+        if table not in self._stored_paths:
+            codes, found = pd.factorize(self.tables[table]["text_file_path"])
+            self._stored_paths[table] = (codes, [str(path) for path in found])
+        return self._stored_paths[table]
+
+    def count_paths(self, table: str) -> Mapping[str, int]:
+        """Stored archive path to the number of rows that have it; NULL and the empty text are left out."""
+        codes, found = self.stored_paths(table)
+        counts = np.bincount(codes[codes >= 0], minlength=len(found))
+        return {path: int(count) for path, count in zip(found, counts.tolist(), strict=True) if path}
+
     def _keep(self, name: tuple[str, ...], make: Callable[[], Numbers]) -> Numbers:
         if name not in self._kept:
             self._kept[name] = make()

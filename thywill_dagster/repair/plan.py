@@ -109,7 +109,7 @@ def build_plan(
     plan_merges(draft)
     if draft.options.add_indexes and not has_name_index:
         draft.actions.append(_name_index())
-    actions = settle_statuses(with_caps(_with_findings(draft), site, draft.options))
+    actions = settle_statuses(with_caps(draft.actions, site, draft.options))
     plan = Plan(actions=actions, schema_fingerprint=schema_fingerprint, provenance=provenance or {})
     return Proposal(plan=plan, unresolved=tuple(_find_unresolved(draft, actions)))
 
@@ -139,25 +139,6 @@ def _name_index() -> Action:
     )
 
 
-def _with_findings(draft: Draft) -> list[Action]:
-    """The actions, each with the kind of finding that it repairs."""
-    findings = draft.findings
-    columns = (findings[name] for name in ("table", "primary_key", "column"))
-    kinds = dict(zip(zip(*columns, strict=True), findings["kind"], strict=True))
-    result = []
-    for action in draft.actions:
-        if action.finding:
-            result.append(action)
-            continue
-        kind = kinds.get((action.table, action.primary_key, action.column or ""), "")
-        if action.inserts_row:
-            kind = "missing_user"
-        elif action.action == "set_inviter":
-            kind = kind or "user_without_inviter"
-        result.append(replace(action, finding=kind) if kind else action)
-    return result
-
-
 def _find_unresolved(draft: Draft, actions: Sequence[Action]) -> Sequence[Unresolved]:
     """The findings that no action is about."""
     planned = {(a.table, a.primary_key, a.column) for a in actions if a.column}
@@ -169,7 +150,9 @@ def _find_unresolved(draft: Draft, actions: Sequence[Action]) -> Sequence[Unreso
     findings = draft.findings
     names = ("finding_id", "kind", "table", "primary_key", "column", "value")
     unresolved = []
-    for finding_id, kind, table, key, column, value in zip(*(findings[n] for n in names), strict=True):
+    for finding_id, kind, table, key, column, value in zip(
+        *(findings[n].to_numpy(dtype=object).tolist() for n in names), strict=True
+    ):
         cell = (table, key, column)
         if cell in planned or (kind == "missing_user" and key in users):
             continue

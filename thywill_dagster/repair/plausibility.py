@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-import pandas as pd
+import numpy as np
 
 from thywill_dagster.errors import CouldNotLookError
 from thywill_dagster.integrity.detection import PATH_TABLES
@@ -41,11 +41,10 @@ def _require_paths(site: SiteView) -> None:
     every: Counter[str] = Counter()
     of_prayers: Counter[str] = Counter()
     for table, _ in PATH_TABLES:
-        counts = site.tables[table]["text_file_path"].value_counts()
         healthy = {
-            str(stored): int(rows)
-            for stored, rows in counts.items()
-            if stored and not str(stored).startswith(PLACEHOLDER_PREFIX) and not is_temporary(str(stored))
+            stored: rows
+            for stored, rows in site.count_paths(table).items()
+            if not stored.startswith(PLACEHOLDER_PREFIX) and not is_temporary(stored)
         }
         every.update(healthy)
         if table == "prayer":
@@ -75,9 +74,10 @@ def _require_headers(site: SiteView) -> None:
     ids_by_path = dict(zip(records["path"], records["prayer_id"], strict=True))
     archived = {prayer_id for prayer_id in ids_by_path.values() if prayer_id}
     is_archived = prayers["id"].isin(archived)
-    stored = prayers["text_file_path"]
-    paths = {path: site.paths.locate(path) for path in pd.unique(stored) if path}
-    has_file = stored.map(lambda path: paths.get(path) in ids_by_path)
+    codes, stored = site.stored_paths("prayer")
+    is_file = [bool(path) and site.paths.locate(path) in ids_by_path for path in stored]
+    has_file = np.array([*is_file, False])[codes]
+    paths = [path for path in stored if path]
     with_file = int(has_file.sum())
     # A prayer whose path leads to another's file, but whose own file is here, is damaged, not foreign.
     agreeing = int((has_file & is_archived).sum())
@@ -86,7 +86,7 @@ def _require_headers(site: SiteView) -> None:
             f"only {agreeing} of {with_file} prayers have their own id in the header of a file: does"
             f" --archives ({site.paths.root}) belong to this database?"
         )
-    claims_archive = bool(paths) and any(not path.startswith(PLACEHOLDER_PREFIX) for path in paths)
+    claims_archive = any(not path.startswith(PLACEHOLDER_PREFIX) for path in paths)
     if len(prayers) and not is_archived.any() and (archived or claims_archive):
         raise CouldNotLookError(
             f"none of the {len(prayers)} prayers of the database is in the archives, which hold {len(archived)}: does"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -118,15 +119,26 @@ class Draft:
     @cached_property
     def style(self) -> str:
         """What stands before a path inside the archive in the healthy rows."""
-        stored = pd.concat([self.site.tables[table]["text_file_path"] for table, _ in PATH_TABLES])
-        counts = stored.value_counts()
-        return common_style(self.site.paths, dict(zip(counts.index, counts.tolist(), strict=True)))
+        counts: Counter[str] = Counter()
+        for table, _ in PATH_TABLES:
+            counts.update(self.site.count_paths(table))
+        return common_style(self.site.paths, counts)
 
     @cached_property
     def prayer_files(self) -> Mapping[str, tuple[str, ...]]:
         """Prayer id to the files whose header has it."""
         prayers = self.site.records.prayers
         return files_by_prayer(prayers["prayer_id"].tolist(), prayers["path"].tolist())
+
+    @cached_property
+    def _kinds(self) -> Mapping[Cell, str]:
+        columns = (self.findings[name].to_numpy(dtype=object).tolist() for name in ("table", "primary_key", "column"))
+        kinds = self.findings["kind"].to_numpy(dtype=object).tolist()
+        return dict(zip(zip(*columns, strict=True), kinds, strict=True))
+
+    def kind_of(self, table: str, shown_key: str, column: str, default: str = "") -> str:
+        """The kind of the finding on a cell; the key is as it may be shown."""
+        return self._kinds.get((table, shown_key, column), default)
 
     def of_kind(self, *kinds: str) -> pd.DataFrame:
         """The findings of these kinds."""

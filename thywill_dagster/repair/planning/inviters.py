@@ -75,6 +75,7 @@ def _plan_inviter(
             status="needs_review" if reason else "ready",
             reason=reason,
             depends_on=needed,
+            finding=draft.kind_of(*cell, "user_without_inviter"),
         )
     )
 

@@ -53,6 +53,7 @@ def plan_paths(draft: Draft) -> None:
                     rule=rule,
                     risk="low",
                     evidence=evidence,
+                    finding=draft.kind_of(table, key, "text_file_path"),
                 )
             )
 

@@ -50,11 +50,12 @@ def _plan_lost(draft: Draft, lost: LostReference, person: str) -> None:
     else:
         reason = draft.why_not_survivor(person, _earliest_minute(draft, lost, person))
         reason = reason or draft.why_not_survivor(person, lost.minute)
+    key = shown_key(lost.table, lost.primary_key)
     draft.actions.append(
         Action(
             action="repoint_reference",
             table=lost.table,
-            primary_key=shown_key(lost.table, lost.primary_key),
+            primary_key=key,
             column=lost.column,
             before=lost.value,
             after=user_id,
@@ -64,6 +65,7 @@ def _plan_lost(draft: Draft, lost: LostReference, person: str) -> None:
             status="needs_review" if reason else "ready",
             reason=reason,
             depends_on=needed,
+            finding=draft.kind_of(lost.table, key, lost.column),
         )
     )
 
@@ -111,6 +113,7 @@ def _plan_wrong(draft: Draft, wrong: WrongReference) -> None:
             status="needs_review" if reason else "ready",
             reason=reason,
             depends_on=needed,
+            finding=draft.kind_of(*cell),
         )
     )
 

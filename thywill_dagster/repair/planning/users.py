@@ -156,6 +156,7 @@ def _plan_user(draft: Draft, person: str, ranked: Sequence[tuple[int, str]], is_
         status="needs_review" if reason else "ready",
         reason=reason,
         unproven_columns=tuple(unproven),
+        finding="missing_user",
     )
     draft.actions.append(action)
     draft.returning[person] = Returning(user_id, action, minute)

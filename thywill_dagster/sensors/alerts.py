@@ -27,7 +27,11 @@ def build_alert_sensor(
         watch: what is told to whom.
         instigators: names of the other schedules and sensors, whose failed ticks are told.
         interval_seconds: between two ticks.
+
+    Raises:
+        UsageError: the channels make no sense; better now than when something has failed.
     """
+    channels = parse_channels(watch.alert_channels)
 
     @dg.sensor(
         name="alert_sensor",
@@ -39,7 +43,7 @@ def build_alert_sensor(
     def alert_sensor(context: dg.SensorEvaluationContext, site: SiteResource) -> dg.SensorResult:
         settings, now = site.settings(), utc_now()
         policy = AlertPolicy(
-            channels=parse_channels(watch.alert_channels),
+            channels=channels,
             remind_after=timedelta(hours=watch.reminder_hours),
             with_usernames=watch.alert_usernames,
             site=display_name(settings.database),

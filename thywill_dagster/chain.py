@@ -51,7 +51,7 @@ from thywill_dagster.repair.run import BATCH_SIZE
 from thywill_dagster.repair.undo import undo_run
 from thywill_dagster.repair.verification import RunVerification, verify_run
 from thywill_dagster.result import PROBLEMS_SHOWN, CommandResult, count_actions, metrics_of
-from thywill_dagster.settings import SiteSettings
+from thywill_dagster.settings import SiteSettings, database_identity
 from thywill_dagster.store.engine import display_name
 from thywill_dagster.store.snapshot import Snapshot, read_table, take_snapshot
 
@@ -86,7 +86,7 @@ class SiteFolders:
     @classmethod
     def of(cls, settings: SiteSettings) -> SiteFolders:
         """The folders of the site that the settings name."""
-        name = hashlib.sha256(settings.database.encode()).hexdigest()[:16]
+        name = hashlib.sha256(database_identity(settings.database).encode()).hexdigest()[:16]
         return cls(settings.data_dir / "sites" / name)
 
     @property

@@ -180,6 +180,12 @@ def sqlite_path(database: str) -> Path | None:
     return Path(rest[1:]) if rest.startswith("/") else Path(rest)
 
 
+def database_identity(database: str) -> str:
+    """The same for every way of writing the same database: the absolute path of a SQLite file, else the URL."""
+    path = sqlite_path(database)
+    return database if path is None else str(path.absolute())
+
+
 def has_password(database: str) -> bool:
     """Whether a database URL holds a password, so that it must not be written down."""
     scheme, is_url, rest = database.partition("://")

@@ -59,7 +59,7 @@ def parse_channels(text: str) -> Sequence[Channel]:
         found = _ENTRY.fullmatch(entry)
         if found is None:
             raise UsageError(
-                f"entry {place} of the alert channels is not of the form URL, SEVERITY=URL or NAME.SEVERITY=URL, with"
+                f"entry {place} of THYWILL_ALERT_URLS is not of the form URL, SEVERITY=URL or NAME.SEVERITY=URL, with"
                 " warn or error as severity"
             )
         name = found[1] or f"{found[3].partition('://')[0]}-{place}"

@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 import dagster as dg
 
@@ -12,7 +13,7 @@ from thywill_dagster.alerts.outbox import Outbox
 from thywill_dagster.chain import SiteFolders
 from thywill_dagster.resources import SiteResource, utc_now
 from thywill_dagster.sensors.observing import read_instance
-from thywill_dagster.settings import WatchSettings
+from thywill_dagster.settings import SiteSettings, WatchSettings, database_identity
 from thywill_dagster.store.engine import display_name
 
 INTERVAL_SECONDS = 30
@@ -27,7 +28,11 @@ def build_alert_sensor(
         watch: what is told to whom.
         instigators: names of the other schedules and sensors, whose failed ticks are told.
         interval_seconds: between two ticks.
+
+    Raises:
+        UsageError: the channels make no sense; better now than when something has failed.
     """
+    channels = parse_channels(watch.alert_channels)
 
     @dg.sensor(
         name="alert_sensor",
@@ -39,7 +44,7 @@ def build_alert_sensor(
     def alert_sensor(context: dg.SensorEvaluationContext, site: SiteResource) -> dg.SensorResult:
         settings, now = site.settings(), utc_now()
         policy = AlertPolicy(
-            channels=parse_channels(watch.alert_channels),
+            channels=channels,
             remind_after=timedelta(hours=watch.reminder_hours),
             with_usernames=watch.alert_usernames,
             site=display_name(settings.database),
@@ -48,12 +53,11 @@ def build_alert_sensor(
         outbox = Outbox(SiteFolders.of(settings).alerts)
         # The cursor only says which instance this is: how far it was read is kept with the messages.
         instance_name = context.cursor or uuid.uuid4().hex
-        jobs = context.repository_def
         reading = read_instance(
             context.instance,
             outbox.positions(instance_name),
             now=now,
-            is_own_job=lambda name: jobs is None or jobs.has_job(name),
+            is_own_run=lambda run: _is_about(run, settings, context.repository_def),
             instigators=[*instigators, "alert_sensor"],
         )
         came = take_in(
@@ -69,3 +73,15 @@ def build_alert_sensor(
         return dg.SensorResult(skip_reason="; ".join(told), cursor=instance_name)
 
     return alert_sensor
+
+
+def _is_about(run: dg.DagsterRun, settings: SiteSettings, jobs: dg.RepositoryDefinition | None) -> bool:
+    """Whether a run is one of our jobs and about this site: the same instance also records rehearsals on copies.
+
+    A run from the command line says in its configuration which site it is about; one without is about ours.
+    """
+    if jobs is not None and not jobs.has_job(run.job_name):
+        return False
+    config: Any = run.run_config
+    database = config.get("resources", {}).get("site", {}).get("config", {}).get("database") or settings.database
+    return database_identity(database) == database_identity(settings.database)

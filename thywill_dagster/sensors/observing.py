@@ -44,12 +44,26 @@ class Reading:
     positions: Mapping[str, int]
 
 
+class _Runs:
+    """The runs of one reading, each asked for once; many records are of one run."""
+
+    def __init__(self, instance: dg.DagsterInstance) -> None:
+        self._instance = instance
+        self._known: dict[str, dg.DagsterRun | None] = {}
+
+    def get(self, run_id: str) -> dg.DagsterRun | None:
+        """The run; None if it was deleted."""
+        if run_id not in self._known:
+            self._known[run_id] = self._instance.get_run_by_id(run_id)
+        return self._known[run_id]
+
+
 def read_instance(
     instance: dg.DagsterInstance,
     positions: Mapping[str, int],
     *,
     now: datetime,
-    is_own_job: Callable[[str], bool] = lambda name: True,
+    is_own_run: Callable[[dg.DagsterRun], bool] = lambda run: True,
     instigators: Iterable[str] = (),
 ) -> Reading:
     """Reads what came since.
@@ -58,11 +72,12 @@ def read_instance(
         instance: its event log must not be sharded by run.
         positions: of the reading before; empty for an instance that was never read.
         now: the time, aware.
-        is_own_job: whether a job of that name is one of ours.
+        is_own_run: whether a run is about the site that is watched.
         instigators: names of the schedules and sensors whose ticks are watched.
     """
     reached = dict(positions)
     observations: list[Observation] = []
+    runs = _Runs(instance)
     for source, kind in (
         (CHECKS, dg.DagsterEventType.ASSET_CHECK_EVALUATION),
         (FAILURES, dg.DagsterEventType.RUN_FAILURE),
@@ -70,11 +85,14 @@ def read_instance(
     ):
         records, reached[source] = _read_events(instance, kind, positions.get(source))
         for record in records:
-            if source == CHECKS and _is_to_wait(instance, record, now):
+            run = runs.get(record.run_id)
+            if run is None or not is_own_run(run):
+                continue
+            if source == CHECKS and _is_to_wait(run, record, now):
                 reached[source] = record.storage_id - 1
                 break
-            seen = _observe(instance, source, record, is_own_job)
-            if seen is not None and _is_news(record, seen, reached):
+            seen = _observe(instance, source, record)
+            if _is_news(record, seen, reached):
                 observations.append(seen)
     for name, ticks in _read_ticks(instance, set(instigators)):
         source = f"ticks:{name}"
@@ -116,19 +134,12 @@ def _is_news(record: dg.EventLogRecord, seen: Observation, reached: dict[str, in
     return True
 
 
-def _is_to_wait(instance: dg.DagsterInstance, record: dg.EventLogRecord, now: datetime) -> bool:
-    if now.timestamp() - record.timestamp > RUN_WAIT_SECONDS:
-        return False
-    run = instance.get_run_by_id(record.run_id)
-    return run is not None and run.status not in FINISHED
+def _is_to_wait(run: dg.DagsterRun, record: dg.EventLogRecord, now: datetime) -> bool:
+    return run.status not in FINISHED and now.timestamp() - record.timestamp <= RUN_WAIT_SECONDS
 
 
-def _observe(
-    instance: dg.DagsterInstance, source: str, record: dg.EventLogRecord, is_own_job: Callable[[str], bool]
-) -> Observation | None:
+def _observe(instance: dg.DagsterInstance, source: str, record: dg.EventLogRecord) -> Observation:
     event = record.event_log_entry.get_dagster_event()
-    if not is_own_job(event.job_name):
-        return None
     at = datetime.fromtimestamp(record.timestamp, UTC)
     if source == CHECKS:
         return _observe_check(record, event, at)

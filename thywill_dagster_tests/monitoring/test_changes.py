@@ -172,31 +172,35 @@ def test_the_first_stock_taking_of_a_large_archive_is_spread_over_ticks_and_star
     assert decision.run_key == look(site).fingerprint
 
 
-def test_a_directory_that_cannot_be_read_is_an_error(site: Path) -> None:
+def test_a_directory_that_cannot_be_read_is_an_error(site: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     before = look(site)
     folder = first(site).parent
 
-    with unreadable(folder):
+    with unreadable(folder, tmp_path_factory.getbasetemp().parent):
         for mark in (SiteMark(), before):
             with pytest.raises(CouldNotLookError, match="2024/11 cannot be read"):
                 look(site, mark)
 
 
 @contextmanager
-def unreadable(folder: Path) -> Iterator[None]:
-    """Also for a test that runs as root, whom no permission stops."""
-    for path in (folder, *folder.parents):
-        if path.stat().st_uid == os.geteuid() and path != folder:
-            path.chmod(path.stat().st_mode | 0o055) if str(path).startswith("/tmp/") else None
-    mode, user = folder.stat().st_mode, os.geteuid()
+def unreadable(folder: Path, base: Path) -> Iterator[None]:
+    """A directory that may not be read; also for a test that runs as root, whom no permission stops."""
+    is_root = os.geteuid() == 0
+    opened = {path: path.stat().st_mode for path in folder.parents if is_root and path.is_relative_to(base)}
+    mode = folder.stat().st_mode
+    for path, own in opened.items():
+        path.chmod(own | 0o011)
     folder.chmod(0)
-    if user == 0:
+    if is_root:
         os.seteuid(65534)
     try:
         yield
     finally:
-        os.seteuid(user)
+        if is_root:
+            os.seteuid(0)
         folder.chmod(mode)
+        for path, own in opened.items():
+            path.chmod(own)
 
 
 @pytest.mark.parametrize("missing", ["archives", "site.db"])

@@ -1,5 +1,6 @@
 """Guards reject new orphans, and everything the application does otherwise goes on as before."""
 
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -44,15 +45,22 @@ def log_of(path: str) -> list[tuple[str, str]]:
         return connection.execute("SELECT event, primary_key FROM thywill_dagster_guard_log ORDER BY id").fetchall()
 
 
-@pytest.fixture
-def guarded(tmp_path: Path) -> Iterator[tuple[str, sqlite3.Connection]]:
-    """A guarded site after its first day."""
-    path = new_database(tmp_path)
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = new_database(tmp_path_factory.mktemp("built"))
     install_guards(path, execute=True, now=now)
     with closing(sqlite3.connect(path)) as connection:
         for write in app.DAY:
             write(connection)
-        yield path, connection
+    return path
+
+
+@pytest.fixture
+def guarded(built: str, tmp_path: Path) -> Iterator[tuple[str, sqlite3.Connection]]:
+    """A guarded site after its first day."""
+    path = shutil.copy(built, tmp_path / "site.db")
+    with closing(sqlite3.connect(path)) as connection:
+        yield str(path), connection
 
 
 @pytest.mark.parametrize("nullable", [False, True])

@@ -50,9 +50,10 @@ class Watch:
         self.cursor = result.cursor
         return result.skip_message
 
-    def run(self, job: str) -> dg.ExecuteInProcessResult:
+    def run(self, job: str, database: str = "") -> dg.ExecuteInProcessResult:
+        site = {"resources": {"site": {"config": {"database": database}}}} if database else {}
         return self.defs.resolve_job_def(job).execute_in_process(
-            instance=self.instance, run_config=QUIET, raise_on_error=False
+            instance=self.instance, run_config=QUIET | site, raise_on_error=False
         )
 
 
@@ -68,7 +69,7 @@ class Small:
         names = ("no_prayer_has_no_author", "every_archive_path_exists")
 
         @dg.asset(check_specs=[dg.AssetCheckSpec(name, asset="orphans") for name in names])
-        def orphans() -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+        def orphans(site: SiteResource) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
             if self.breaks == "expected":
                 raise dg.Failure("the archive directory does not exist", allow_retries=False)
             if self.breaks:
@@ -81,7 +82,8 @@ class Small:
                 metadata |= {TIME: self.time} if self.time else {}
                 yield dg.AssetCheckResult(check_name=name, passed=not offenders, metadata=metadata)
 
-        return dg.Definitions([orphans], jobs=[dg.define_asset_job("look", executor_def=dg.in_process_executor)])
+        look = dg.define_asset_job("look", executor_def=dg.in_process_executor)
+        return dg.Definitions([orphans], jobs=[look], resources={"site": SiteResource()})
 
 
 @pytest.fixture
@@ -164,6 +166,20 @@ def test_runs_of_others_in_the_same_instance_are_not_ours_to_tell(
 
     assert receiver.bodies == []
     assert read_instance(instance, {}, now=datetime.now(UTC)).observations[0].title == "run of job_of_somebody_else"
+
+
+def test_a_rehearsal_on_a_copy_is_not_told(watch: Watch, small: Small, receiver: Receiver) -> None:
+    database = watch.site.options()["database"]
+    small.failing = {"every_archive_path_exists"}
+    watch.tick()
+    for other in (f"{database}.copy", f"sqlite:///{database}.copy"):
+        watch.run("look", database=other)
+        watch.tick()
+    assert receiver.bodies == []
+
+    watch.run("look", database=f"sqlite:///{database}")
+    watch.tick()
+    assert len(receiver.bodies) == 1
 
 
 def test_an_instance_that_is_read_for_the_first_time_tells_how_things_stand_and_not_its_past(

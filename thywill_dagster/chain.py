@@ -710,18 +710,23 @@ def _repaired(look: Look, plan: Plan, done: Collection[str]) -> pd.DataFrame:
     actions = [action for action in plan.actions if action.action_id in done]
     cells = {(action.table, action.primary_key, action.column) for action in actions if action.column}
     users = {action.primary_key for action in actions if action.inserts_row}
-    names = {lookup_key(str(a.after["display_name"])) for a in actions if isinstance(a.after, Mapping)}
+    names = {
+        lookup_key(str(a.after["display_name"])) for a in actions if a.table == "user" and isinstance(a.after, Mapping)
+    }
+    told = {(action.finding, line) for action in actions if action.inserts_row for line in action.evidence}
     findings = look.detection.findings
     is_repaired = [
         (table, key, column) in cells
         or (value in users and column != "text_file_path")
         or (kind == "missing_user" and key.removeprefix(MISSING) in names)
-        for kind, table, key, column, value in zip(
+        or (kind, evidence) in told
+        for kind, table, key, column, value, evidence in zip(
             findings["kind"],
             findings["table"],
             findings["primary_key"],
             findings["column"],
             findings["value"],
+            findings["evidence"],
             strict=True,
         )
     ]

@@ -202,6 +202,47 @@ def remove_guards(call: Call, execute: bool) -> None:
     _set_guards(call, "remove-guards", install=False, execute=execute)
 
 
+@main.command("explain")
+@click.argument("finding_or_action")
+@click.option("--plan-id", metavar="ID", help="In this plan; by default in the newest one of the site.")
+@click.option("--show-private", is_flag=True, help="Show evidence lines whole; only on a terminal.")
+@site_options
+def explain(call: Call, finding_or_action: str, plan_id: str | None, show_private: bool) -> None:
+    """Show the evidence, the rule and what was rejected for one finding or change of a plan."""
+    from dataclasses import asdict
+
+    from thywill_dagster import chain
+    from thywill_dagster.repair.explain import render_explanation
+
+    if show_private and not sys.stdout.isatty():
+        raise UsageError("--show-private shows private texts and so works on a terminal only")
+    explanation = chain.explain(call.settings, finding_or_action, plan_id=plan_id, show_private=show_private)
+    click.echo(json.dumps(asdict(explanation)) if call.as_json else render_explanation(explanation))
+
+
+@main.command("status")
+@site_options
+def status(call: Call) -> None:
+    """Say whether the site is watched: exit status 32 if the last daily check is older than 26 hours."""
+    from thywill_dagster.chain import SiteFolders
+    from thywill_dagster.cli_output import print_status
+    from thywill_dagster.monitoring.status import site_status
+
+    folders = SiteFolders.of(call.settings)
+    found = site_status(
+        database=call.settings.database,
+        daily_check=folders.daily_check,
+        looks=folders.looks,
+        alerts=folders.alerts,
+        now=_now(),
+    )
+    if call.as_json:
+        click.echo(json.dumps(found.to_json(), ensure_ascii=False))
+    else:
+        print_status(found)
+    sys.exit(found.exit_status)
+
+
 @main.command("demo")
 @click.option(
     "--dir",

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from thywill_dagster import progress
 from thywill_dagster.integrity.findings import FINDING_KINDS
+from thywill_dagster.monitoring.status import SiteStatus
 from thywill_dagster.repair.report import shown_score
 
 PROBLEMS_SHOWN = 10
@@ -182,3 +183,22 @@ def print_problems(console: Console, problems: list[Mapping[str, Any]]) -> None:
         console.print(f"[yellow]problem[/yellow] {escape(place)}{': ' if place else ''}{escape(problem['reason'])}")
     if len(problems) > PROBLEMS_SHOWN:
         console.print(f"... and {len(problems) - PROBLEMS_SHOWN} more problems, listed in the report")
+
+
+def print_status(status: SiteStatus) -> None:
+    """Whether the site is watched, and what is open."""
+    console = make_console()
+    table = Table(show_header=False)
+    table.add_row("last daily check", _ago(status.age_hours))
+    table.add_row("last look", "never" if status.looked_at is None else f"{status.looked_at:%Y-%m-%d %H:%M} UTC")
+    table.add_row("open findings", "unknown" if status.open_findings is None else f"{status.open_findings:,}")
+    table.add_row("failing", escape(", ".join(status.failing)) or "nothing that alerts know of")
+    table.add_row("alerts not delivered", str(status.waiting_messages))
+    table.add_row("guards", status.guards)
+    console.print(table)
+    for problem in status.problems:
+        console.print(f"[yellow]problem[/yellow] {escape(problem)}")
+
+
+def _ago(hours: float | None) -> str:
+    return "never" if hours is None else f"{hours:.1f} hours ago"

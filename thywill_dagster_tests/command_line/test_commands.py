@@ -230,6 +230,67 @@ def test_a_plan_that_is_made_again_may_be_applied_again(damaged: Site, tmp_path:
     assert damaged.wrong_cells() == []
 
 
+@RECORDING
+def test_a_run_is_taken_back(damaged: Site, record: list[str]) -> None:
+    before = damaged.rows()
+    call("reconstruct-from-archives", "--execute", *damaged.arguments(), "--no-record")
+    repaired = damaged.rows()
+    [(run,)] = damaged.query("SELECT DISTINCT run_id FROM thywill_dagster_journal")
+
+    dry = call("undo", run, *damaged.arguments(), *record)
+    assert dry.returncode == 4
+    assert dry.stdout.rstrip().split("\n")[-1].startswith("Dry run: nothing was changed.")
+    assert damaged.rows() == repaired
+
+    done = call("undo", run, "--execute", *damaged.arguments(), "--json", *record)
+    assert done.returncode == 0
+    assert json.loads(done.stdout).keys() == KEYS
+    assert damaged.rows() == before
+
+
+def test_an_undo_of_an_unknown_run_names_the_known_ones(damaged: Site) -> None:
+    done = call("undo", "yesterday", "--execute", *damaged.arguments(), "--no-record")
+    assert done.returncode == 2
+    assert "there is no run yesterday" in done.stderr
+
+
+def test_a_change_is_explained_by_its_lines(damaged: Site) -> None:
+    plan_id = json.loads(call("reconstruct-from-archives", *damaged.arguments(), "--json", "--no-record").stdout)[
+        "plan_id"
+    ]
+    lines = (damaged.data_dir / "plans" / plan_id / "actions.jsonl").read_text().splitlines()
+    action = next(a for a in map(json.loads, lines) if a["rule"] == "archived_author")
+    done = call("explain", action["action_id"], *damaged.arguments())
+    assert done.returncode == 0
+    assert action["evidence"][0] in done.stdout
+    assert "archived_author" in done.stdout
+    as_object = json.loads(call("explain", action["action_id"], *damaged.arguments(), "--json").stdout)
+    assert as_object["status"] == "ready"
+
+
+def test_private_lines_are_shown_on_a_terminal_only(damaged: Site) -> None:
+    assert call("explain", "0123456789", "--show-private", *damaged.arguments()).returncode == 2
+
+
+def test_a_site_that_nobody_watches_says_so(damaged: Site) -> None:
+    done = call("status", *damaged.arguments())
+    assert done.returncode == 32
+    assert "no daily check yet" in done.stdout
+
+
+@RECORDING
+def test_guards_are_put_in_and_taken_out(damaged: Site, record: list[str]) -> None:
+    def triggers() -> list[tuple]:
+        return damaged.query("SELECT name FROM sqlite_master WHERE type = 'trigger'")
+
+    assert call("install-guards", *damaged.arguments(), *record).returncode == 4
+    assert triggers() == []
+    assert call("install-guards", "--execute", *damaged.arguments(), *record).returncode == 0
+    assert triggers()
+    assert call("remove-guards", "--execute", *damaged.arguments(), *record).returncode == 0
+    assert triggers() == []
+
+
 def test_the_demo_repairs_its_site(tmp_path: Path) -> None:
     done = call("demo", "--dir", str(tmp_path / "demo"), "--no-record")
     assert done.returncode == 0, done.stderr

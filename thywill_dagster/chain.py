@@ -105,6 +105,11 @@ class SiteFolders:
         return self.root / "username_history"
 
     @property
+    def known_answers(self) -> Path:
+        """Answers of dry runs of which nothing has changed since."""
+        return self.root / "known_answers"
+
+    @property
     def looks(self) -> Path:
         """What each look found, reduced to what is kept for years."""
         return self.root / "looks"
@@ -172,7 +177,7 @@ def read_archives(
         lambda: _reading_context(settings, snapshot),
         on_file=on_file,
         cache=SiteFolders.of(settings).archives / "known.cache",
-        context_key=_context_key(settings, snapshot),
+        context_key=reading_context_key(settings, snapshot),
     )
 
 
@@ -366,9 +371,16 @@ def look_at(
         CouldNotLookError: database or archives are missing or unreadable, or do not belong together.
     """
     snapshot = read_snapshot(settings, now=now)
-    records = read_archives(settings, snapshot, on_file=on_file)
-    view = build_view(settings, read_tables(snapshot), records, taken_at=snapshot.taken_at)
-    look = judge(snapshot, view)
+    return look_into(settings, snapshot, read_archives(settings, snapshot, on_file=on_file))
+
+
+def look_into(settings: SiteSettings, snapshot: Snapshot, records: ArchiveRecords) -> Look:
+    """Judges what was read, and keeps what was found for the history.
+
+    Raises:
+        CouldNotLookError: database and archives do not belong together.
+    """
+    look = judge(snapshot, build_view(settings, read_tables(snapshot), records, taken_at=snapshot.taken_at))
     record_look(SiteFolders.of(settings).looks, look)
     return look
 
@@ -749,7 +761,7 @@ def archive_zone(settings: SiteSettings) -> ZoneInfo | None:
         ) from error
 
 
-def _context_key(settings: SiteSettings, snapshot: Snapshot) -> str:
+def reading_context_key(settings: SiteSettings, snapshot: Snapshot) -> str:
     """Equal for equal reading contexts: same database, same way from stored paths to files."""
     paths = ArchivePaths.build(settings.archives, settings.app_dir, ())
     parts = (snapshot.content_sha256, paths.root, paths.app_dir, *paths.aliases)

@@ -144,6 +144,13 @@ def validate_consistency(call: Call) -> None:
 @click.option("--merge-duplicates", is_flag=True, help="Also merge users of one name.")
 @click.option("--add-indexes", is_flag=True, help="Also add an index on the usernames where none is.")
 @click.option("--expect-users", type=int, metavar="N", help="Lift the cap on users that come back, to exactly N.")
+@click.option("--expect-rows", type=int, metavar="N", help="Lift the cap on inserted rows, to exactly N.")
+@click.option(
+    "--expect-overwrites",
+    type=int,
+    metavar="N",
+    help="Lift the cap on references that resolve and are overwritten, to exactly N.",
+)
 @execute_option
 @selection_options
 @site_options
@@ -288,6 +295,8 @@ def _repair(
     merge_duplicates: bool = False,
     add_indexes: bool = False,
     expect_users: int | None = None,
+    expect_rows: int | None = None,
+    expect_overwrites: int | None = None,
 ) -> None:
     planning = {
         "command": command,
@@ -295,6 +304,8 @@ def _repair(
         "merge_duplicates": merge_duplicates,
         "add_indexes": add_indexes,
         "expected_users": expect_users,
+        "expected_rows": expect_rows,
+        "expected_overwrites": expect_overwrites,
     }
     if plan_id is not None and not execute:
         raise UsageError("--plan-id applies a reviewed plan: give --execute with it")
@@ -312,9 +323,8 @@ def _plan(call: Call, planning: dict[str, Any], selection: dict[str, Any], comma
         return _record(call, "plan_reconstruction", {"reconstruction_plan": {**planning, **selection}}, command_name)
     from thywill_dagster import chain, commands, progress
 
-    look = chain.look_at(call.settings, now=_now, on_file=progress.report_files)
     options, chosen = chain.PlanOptions(**planning), chain.Selection(**selection)
-    return commands.Answer.of(commands.plan(call.settings, look, options, chosen).result)
+    return commands.dry_run(call.settings, options, chosen, now=_now, on_file=progress.report_files)
 
 
 def _apply(call: Call, plan_id: str, selection: dict[str, Any], command_name: str) -> Answer:

@@ -15,11 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from thywill_dagster import chain
+from thywill_dagster.errors import ThyWillError
+from thywill_dagster.known_answers import KnownAnswer, answer_key, keep_answer, recall_answer
+from thywill_dagster.monitoring.look_store import list_looks, renew_look
 from thywill_dagster.prevention.installation import install_guards, remove_guards
 from thywill_dagster.repair.actions import ACTION_NAMES, Plan
 from thywill_dagster.repair.document import Table, render_markdown_table
 from thywill_dagster.repair.outcome import ApplyReport
-from thywill_dagster.repair.plan_files import make_private_folder, plan_folder, read_plan, write_private
+from thywill_dagster.repair.plan_files import make_private_folder, plan_folder, read_plan, renew_plan, write_private
 from thywill_dagster.repair.report import HTML_FILE, changes_table
 from thywill_dagster.result import DIFFERENCES_REMAIN, NEEDS_A_PERSON, REFUSED, CommandResult, metrics_of
 from thywill_dagster.settings import SiteSettings
@@ -90,6 +93,42 @@ def plan(settings: SiteSettings, look: chain.Look, options: chain.PlanOptions, s
     return Planned(
         look=look, stored=stored, rehearsal=rehearsal, result=chain.result_of_dry_run(look, stored, rehearsal)
     )
+
+
+def dry_run(
+    settings: SiteSettings,
+    options: chain.PlanOptions,
+    selection: chain.Selection,
+    *,
+    now: Callable[[], datetime],
+    on_file: Callable[[int, int], None] = lambda done, total: None,
+) -> Answer:
+    """Looks at the site, plans and rehearses; if nothing has changed since the same was asked, answers the same.
+
+    Raises:
+        UsageError: the decisions file is missing or not valid.
+        CouldNotLookError: database or archives are missing or unreadable, or do not belong together.
+    """
+    snapshot = chain.read_snapshot(settings, now=now)
+    records = chain.read_archives(settings, snapshot, on_file=on_file)
+    folders = chain.SiteFolders.of(settings)
+    key = answer_key(settings, snapshot, records, options, selection)
+    known = recall_answer(folders.known_answers, key)
+    if known is not None and Path(known.content["report"]).exists():
+        try:
+            renew_plan(settings.data_dir, known.content["plan_id"], taken_at=snapshot.taken_at)
+            renew_look(Path(known.look), taken_at=snapshot.taken_at)
+            return Answer(known.content, known.exit_status)
+        except ThyWillError:
+            # The plan or the look is not what it was: everything is done again.
+            pass
+    look = chain.look_into(settings, snapshot, records)
+    planned = plan(settings, look, options, selection)
+    answer = Answer.of(planned.result)
+    if not look.detection.unsettled and not planned.rehearsal.problem:
+        stored = list_looks(folders.looks)[-1].path
+        keep_answer(folders.known_answers, key, KnownAnswer(answer.content, answer.exit_status, str(stored)))
+    return answer
 
 
 def apply(settings: SiteSettings, plan_id: str, selection: chain.Selection, *, now: Callable[[], datetime]) -> Applied:

@@ -56,6 +56,10 @@ class PlanConfig(SelectionConfig):
     expected_users: int | None = Field(
         default=None, description="Lifts the cap on users that come back, to exactly this number."
     )
+    expected_rows: int | None = Field(default=None, description="Lifts the cap on inserted rows, to exactly this.")
+    expected_overwrites: int | None = Field(
+        default=None, description="Lifts the cap on overwritten references that resolve, to exactly this."
+    )
 
     def options(self) -> chain.PlanOptions:
         """As the core takes them.
@@ -69,6 +73,8 @@ class PlanConfig(SelectionConfig):
             merge_duplicates=self.merge_duplicates,
             add_indexes=self.add_indexes,
             expected_users=self.expected_users,
+            expected_rows=self.expected_rows,
+            expected_overwrites=self.expected_overwrites,
         )
 
 

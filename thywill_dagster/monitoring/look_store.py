@@ -13,7 +13,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -57,6 +57,21 @@ def write_look(folder: Path, look: StoredLook) -> Path:
         os.fsync(file.fileno())
     partial.rename(path)
     return path
+
+
+def renew_look(path: Path, *, taken_at: datetime) -> Path:
+    """Stores that a look at this later time found the very same.
+
+    Returns:
+        The new file.
+
+    Raises:
+        CouldNotLookError: the look is gone or was changed on the disk.
+    """
+    found = next((file for file in list_looks(path.parent) if file.path == path), None)
+    if found is None:
+        raise CouldNotLookError(f"the look {path.name} is gone; look again")
+    return write_look(path.parent, replace(read_look(found), taken_at=taken_at))
 
 
 def list_looks(folder: Path) -> list[LookFile]:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 from thywill_dagster.errors import RefusedError, UsageError
@@ -46,13 +48,6 @@ def write_plan(data_dir: Path, proposal: Proposal) -> Path:
     plan = proposal.plan
     folder = plan_folder(data_dir, plan.plan_id)
     make_private_folder(folder)
-    header = {
-        "plan_id": plan.plan_id,
-        "schema_fingerprint": plan.schema_fingerprint,
-        "decisions_fingerprint": plan.decisions_fingerprint,
-        "rules_version": plan.rules_version,
-        "provenance": dict(plan.provenance),
-    }
     open_findings = "".join(
         json.dumps({name: getattr(u, name) for name in Unresolved.__dataclass_fields__}, ensure_ascii=False) + "\n"
         for u in proposal.unresolved
@@ -61,8 +56,31 @@ def write_plan(data_dir: Path, proposal: Proposal) -> Path:
         write_private(folder / ACTIONS_FILE, "".join(action_lines(plan.actions)))
     write_private(folder / UNRESOLVED_FILE, open_findings)
     # Last, because a folder with this file is complete.
-    write_private(folder / PLAN_FILE, json.dumps(header, ensure_ascii=False, indent=1) + "\n")
+    _write_header(folder, plan, plan.plan_id)
     return folder
+
+
+def _write_header(folder: Path, plan: Plan, plan_id: str) -> None:
+    header = {
+        "plan_id": plan_id,
+        "schema_fingerprint": plan.schema_fingerprint,
+        "decisions_fingerprint": plan.decisions_fingerprint,
+        "rules_version": plan.rules_version,
+        "provenance": dict(plan.provenance),
+    }
+    write_private(folder / PLAN_FILE, json.dumps(header, ensure_ascii=False, indent=1) + "\n")
+
+
+def renew_plan(data_dir: Path, plan_id: str, *, taken_at: datetime) -> None:
+    """Notes that the stored plan is what a look at this later time would plan again.
+
+    Raises:
+        UsageError: there is no such plan.
+        RefusedError: its content does not match its id.
+    """
+    plan = read_plan(data_dir, plan_id)
+    folder = plan_folder(data_dir, plan_id)
+    _write_header(folder, replace(plan, provenance={**plan.provenance, "taken_at": taken_at.isoformat()}), plan_id)
 
 
 def read_plan(data_dir: Path, plan_id: str) -> Plan:

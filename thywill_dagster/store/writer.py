@@ -251,7 +251,7 @@ class Writer:
             raise
 
     def _opened(self) -> Connection:
-        """The connection. Opening it takes the lock for a moment, as the first one of an engine begins a transaction."""
+        """The connection. Opening it takes the lock for a moment: the first one of an engine begins a transaction."""
         if self._connection is None:
             self._connection = self._engine.connect()
             if self._is_private:

@@ -209,7 +209,8 @@ class TableBuilder:
             tables["files"] = tables["files"].unify_dictionaries().take(pa.array(np.argsort(numbers)))
         places = np.sort(numbers)
         return {
-            name: table if name == "files" else _renumbered(_in_order(table), places) for name, table in tables.items()
+            name: _in_one_piece(table if name == "files" else _renumbered(_in_order(table), places))
+            for name, table in tables.items()
         }
 
     def _flush(self, name: str) -> None:
@@ -266,10 +267,15 @@ def merge_tables(parts: Sequence[tuple[Tables, npt.NDArray[np.int64]]]) -> Table
             pieces.append(renumbered if (new >= 0).all() else renumbered.filter(pa.array(new >= 0)))
         whole = pa.concat_tables(pieces)
         if name == "files":
-            merged[name] = whole.sort_by("number").drop_columns(["number"])
+            merged[name] = _in_one_piece(whole.sort_by("number").drop_columns(["number"]))
         else:
-            merged[name] = _in_order(whole.cast(schema))
+            merged[name] = _in_one_piece(_in_order(whole.cast(schema)))
     return merged
+
+
+def _in_one_piece(table: pa.Table) -> pa.Table:
+    """The table with one dictionary per column, as streams and frames need it."""
+    return table.unify_dictionaries().combine_chunks()
 
 
 def _renumbered(table: pa.Table, numbers: npt.NDArray[np.int64]) -> pa.Table:

@@ -109,10 +109,8 @@ def write_cache(path: Path, key: CacheKey, known: Cached) -> None:
         text = json.dumps(head).encode()
         file.write(text + b" " * (-(len(text) + 1) % 64) + b"\n")
         for name, schema in SCHEMAS.items():
-            # One dictionary per column: a stream does not know of several.
-            table = known.tables[name].unify_dictionaries()
             with pa.ipc.new_stream(pa.PythonFile(file, mode="w"), schema) as writer:
-                writer.write_table(table)
+                writer.write_table(known.tables[name])
         file.finish()
     partial.replace(path)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -99,6 +99,21 @@ class TreeReader:
         if not stat.S_ISREG(status.st_mode):
             raise OSError(0, "not a regular file any more")
         return _fingerprint(status)
+
+    def fingerprints(self, paths: Iterable[str]) -> list[Fingerprint | None]:
+        """The fingerprints of files; None for what is gone, or is a regular file no more."""
+        found: list[Fingerprint | None] = []
+        system_stat, is_regular = os.stat, stat.S_ISREG
+        for path in paths:
+            folder, _, name = path.rpartition("/")
+            try:
+                descriptor = self._descriptor if folder == self._folder else self._enter(folder)
+                status = system_stat(name, dir_fd=descriptor, follow_symlinks=False)
+            except OSError:
+                found.append(None)
+                continue
+            found.append(_fingerprint(status) if is_regular(status.st_mode) else None)
+        return found
 
     def read(self, path: str) -> tuple[bytes, Fingerprint]:
         """The bytes of a file, and its fingerprint before they were read.

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from operator import eq
 from pathlib import Path
 
 import numpy as np
@@ -138,18 +139,17 @@ class _Reading:
 
     def recall(self, tables: Tables, *, is_same_context: bool) -> None:
         """Takes over what an earlier reading knew of files that have not changed since."""
-        here = {path: number for number, path in enumerate(self.inventory.files)}
         files = tables["files"]
         paths = files["path"].to_pylist()
         columns = ("size", "modified_ns", "changed_ns", "inode")
         known = zip(*(files[column].to_pylist() for column in columns), strict=True)
-        is_settled = files["is_settled"].to_pylist()
-        numbers = np.full(len(paths), -1, dtype=np.int64)
         with TreeReader(self.inventory.root) as tree:
-            for old, (path, fingerprint, settled) in enumerate(zip(paths, known, is_settled, strict=True)):
-                number = here.get(path, -1)
-                if number >= 0 and settled and _is_unchanged(tree, path, fingerprint):
-                    numbers[old] = number
+            now = tree.fingerprints(paths)
+        is_unchanged = np.fromiter(map(eq, now, known), dtype=bool, count=len(paths))
+        is_unchanged &= files["is_settled"].to_numpy()
+        here = {path: number for number, path in enumerate(self.inventory.files)}
+        numbers = np.array([here.get(path, -1) for path in paths], dtype=np.int64)
+        numbers[~is_unchanged] = -1
         self.kept = _Kept(tables, numbers)
         self.is_same_context = is_same_context
         if not is_same_context:
@@ -157,6 +157,8 @@ class _Reading:
 
     def read(self) -> Tables:
         """Reads what is not known, prayer files first: their headers help to read the tags in the monthly files."""
+        if self._keeps_everything():
+            return self.kept.tables if self.kept is not None else {}
         taken = set(self.kept.numbers.tolist()) if self.kept is not None else set()
         files: list[Numbered] = [
             (number, path, *place_of(path)) for number, path in enumerate(self.inventory.files) if number not in taken
@@ -172,6 +174,12 @@ class _Reading:
             self.reader.read_others(others)
         self.files_read = sorted(number for number, *_ in (*prayers, *others))
         return self._merge()
+
+    def _keeps_everything(self) -> bool:
+        """Whether nothing was added, changed, removed, or is to be read otherwise."""
+        if self.kept is None or not self.is_same_context:
+            return False
+        return bool(np.array_equal(self.kept.numbers, np.arange(len(self.inventory.files))))
 
     def _count_file(self) -> None:
         self.done += 1
@@ -237,10 +245,3 @@ class _Reading:
                 and self.reader.digest_answers(asked_by_file) != answers[file]
             ):
                 numbers[file] = -1
-
-
-def _is_unchanged(tree: TreeReader, path: str, fingerprint: tuple[int, int, int, int]) -> bool:
-    try:
-        return tree.fingerprint(path) == fingerprint
-    except OSError:
-        return False

@@ -78,9 +78,7 @@ def _events_frame(events: pa.Table, files: pa.Table) -> pd.DataFrame:
 
 
 def _word_categories(column: pa.ChunkedArray) -> pd.Categorical[Any]:
-    words = column.unify_dictionaries().combine_chunks()
-    if isinstance(words, pa.ChunkedArray):
-        words = words.chunk(0) if words.num_chunks else pa.array([], column.type)
+    words = column.chunk(0) if column.num_chunks else pa.array([], column.type)
     return _categories(words.indices.to_numpy(), words.dictionary)
 
 

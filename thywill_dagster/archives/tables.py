@@ -198,19 +198,20 @@ class TableBuilder:
     def build(self) -> Tables:
         """The tables; files are in order of their numbers."""
         self.close_run()
-        tables = {}
-        for name, schema in SCHEMAS.items():
-            pieces = self._tables[name]
-            if name != "files":
-                pieces.sort(key=lambda piece: piece["file"][0].as_py())
-            tables[name] = pa.concat_tables([*pieces, schema.empty_table()])
         numbers = np.array(self._file_numbers, dtype=np.int64)
-        if len(numbers) and not (numbers[1:] > numbers[:-1]).all():
-            tables["files"] = tables["files"].unify_dictionaries().take(pa.array(np.argsort(numbers)))
         places = np.sort(numbers)
-        return {
-            name: table if name == "files" else _renumbered(_in_order(table), places) for name, table in tables.items()
-        }
+        # One table after the other, and the pieces let go: two copies of everything would be too much.
+        return {name: _in_one_piece(self._build(name, numbers, places)) for name in SCHEMAS}
+
+    def _build(self, name: str, numbers: npt.NDArray[np.int64], places: npt.NDArray[np.int64]) -> pa.Table:
+        pieces, self._tables[name] = self._tables[name], []
+        if name == "files":
+            table = pa.concat_tables([*pieces, FILES.empty_table()])
+            if len(numbers) and not (numbers[1:] > numbers[:-1]).all():
+                table = table.unify_dictionaries().take(pa.array(np.argsort(numbers)))
+            return table
+        pieces.sort(key=lambda piece: piece["file"][0].as_py())
+        return _renumbered(_in_order(pa.concat_tables([*pieces, SCHEMAS[name].empty_table()])), places)
 
     def _flush(self, name: str) -> None:
         if rows := self._rows[name]:
@@ -266,10 +267,15 @@ def merge_tables(parts: Sequence[tuple[Tables, npt.NDArray[np.int64]]]) -> Table
             pieces.append(renumbered if (new >= 0).all() else renumbered.filter(pa.array(new >= 0)))
         whole = pa.concat_tables(pieces)
         if name == "files":
-            merged[name] = whole.sort_by("number").drop_columns(["number"])
+            merged[name] = _in_one_piece(whole.sort_by("number").drop_columns(["number"]))
         else:
-            merged[name] = _in_order(whole.cast(schema))
+            merged[name] = _in_one_piece(_in_order(whole.cast(schema)))
     return merged
+
+
+def _in_one_piece(table: pa.Table) -> pa.Table:
+    """The table with one dictionary per column, as streams and frames need it."""
+    return table.unify_dictionaries().combine_chunks()
 
 
 def _renumbered(table: pa.Table, numbers: npt.NDArray[np.int64]) -> pa.Table:

@@ -280,11 +280,12 @@ def test_two_processes_read_what_one_reads(site: Site, monkeypatch: pytest.Monke
     assert done[-1] == len(two.files)
 
 
-def test_without_its_helper_one_process_reads_everything(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("program", ["/nowhere/python", "/bin/false", "/bin/true", "/bin/cat"])
+def test_without_its_helper_one_process_reads_everything(
+    site: Site, monkeypatch: pytest.MonkeyPatch, program: str
+) -> None:
     monkeypatch.setattr("thywill_dagster.archives.shards.FILES_FOR_TWO", 2)
-    # What is spawned runs this file first, and dies of it.
-    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(site.archives / "missing.py"), raising=False)
-    monkeypatch.setattr(sys.modules["__main__"], "__spec__", None, raising=False)
+    monkeypatch.setattr(sys, "executable", program)
 
     alone = parse_archives(take_inventory(site.archives), ReadingContext(), processes=2)
 

@@ -13,7 +13,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Literal
 from zoneinfo import ZoneInfo
 
@@ -98,7 +98,12 @@ MONTHS_WITHOUT_CHANGE = 7
 
 def month_of_minute(minute: int) -> str:
     """``YYYY-MM`` of minutes since the epoch."""
-    return f"{as_datetime(minute):%Y-%m}"
+    return _month_of_day(minute // (24 * 60))
+
+
+@lru_cache(maxsize=4096)
+def _month_of_day(day: int) -> str:
+    return f"{as_datetime(day * 24 * 60):%Y-%m}"
 
 
 def infer_clock(

@@ -487,6 +487,8 @@ def pair_rows(case: Case, site: SiteView) -> tuple[int, list[EventRow], list[Fac
     Rows and events are in order of time, so the first event that a row can have is the one that it must have.
     A name that several users match is taken for whom it can be, after all others have their events.
     """
+    if len(case.rows) == 1 and case.rows[0].is_lost:
+        return 0, list(case.rows), list(case.facts)
     waiting: dict[str, list[Fact]] = {}
     for fact in case.facts:
         waiting.setdefault(fact.person, []).append(fact)

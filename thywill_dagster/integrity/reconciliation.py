@@ -191,11 +191,12 @@ class _Reconciler:
         group = rows.group
         cells = [(group.table, row.key, group.column) for row in case.rows]
         graph_rows = []
+        is_alone = len(case.rows) == 1
         for row, cell in zip(case.rows, cells, strict=True):
             person = None if row.is_lost else row.value
             if cell in self.constraints:
                 person = self.constraints[cell][0]
-            is_ordered = group.clock == "utc" or not any(map(self.came_twice, row.minutes))
+            is_ordered = is_alone or group.clock == "utc" or not any(map(self.came_twice, row.minutes))
             graph_rows.append(Row(row.minutes, row.time, person, is_ordered))
         matches = match_rows(graph_rows, case.facts, self.site.is_same_person)
         taken = {fact for match in matches for fact in match.facts}

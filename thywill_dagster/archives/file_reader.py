@@ -52,7 +52,7 @@ class FileReader:
         context: what the database knows.
         keeps_answers: whether it is remembered what the reading depended on.
         now_ns: when the reading began.
-        on_file: called for each file that is done.
+        on_files: told how many more files are done.
         tags: of the headers that were read, or are known.
         builder: gets what was read.
     """
@@ -61,7 +61,7 @@ class FileReader:
     context: ReadingContext
     keeps_answers: bool
     now_ns: int
-    on_file: Callable[[], None] = lambda: None
+    on_files: Callable[[int], None] = lambda number: None
     tags: HeaderTags = field(default_factory=HeaderTags)
     builder: TableBuilder = field(default_factory=TableBuilder)
 
@@ -78,7 +78,6 @@ class FileReader:
                 except (OSError, ValueError) as error:
                     self._add_unread(entry, NO_FINGERPRINT, error)
                     continue
-                self.on_file()
                 if reads_in_bulk and _is_regular(data) and batch.add(number, data):
                     facts.append((number, path, month, *fingerprint, hashlib.sha256(data).hexdigest()))
                     if batch.size >= BATCH_BYTES:
@@ -102,7 +101,6 @@ class FileReader:
                 except (OSError, ValueError) as error:
                     self._add_unread(entry, NO_FINGERPRINT, error)
                     continue
-                self.on_file()
                 self._add(entry, data, fingerprint)
 
     def digest_answers(self, questions: Sequence[Question]) -> bytes:
@@ -145,6 +143,7 @@ class FileReader:
         for position, parsed in read.one_by_one.items():
             self.builder.add_rows(numbers[position], parsed)
         self.builder.close_run()
+        self.on_files(len(numbers))
 
     def _add(self, entry: Numbered, data: bytes, fingerprint: Fingerprint) -> None:
         number = entry[0]
@@ -182,7 +181,6 @@ class FileReader:
             reason = getattr(error, "strerror", None) or str(error)
             parsed.problems.append((0, f"cannot be read: {reason}"))
         self._add_parsed(entry, fingerprint, "", 0, parsed)
-        self.on_file()
 
     def _add_parsed(
         self, entry: Numbered, fingerprint: Fingerprint, sha256: str, lines: int, parsed: ParsedFile
@@ -203,6 +201,7 @@ class FileReader:
             key,
         )
         self.builder.add_file(number, facts, parsed, lines)
+        self.on_files(1)
 
     def _answer(self, question: Question) -> object:
         about, subject = question

@@ -19,7 +19,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 import numpy.typing as npt
@@ -137,6 +137,7 @@ def parse_monthly_activity(
     return parsed, reader.read(in_bulk=in_bulk and _is_clean(content) and not context.broken_names)
 
 
+@lru_cache(maxsize=4096)
 def tag_key(tag: str) -> str:
     """What is kept of a tag, so that no text is."""
     return hashlib.blake2b(tag.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
@@ -284,7 +285,9 @@ class _Reader:
         if self.state.midnight is None:
             return self._add_problem(index, "no date header above")
         rest, extra = match.group(2), 0
-        if joined := join_broken_name(rest, self._following(rest, index), 0, self.context.broken_names):
+        if rest in self.context.broken_names and (
+            joined := join_broken_name(rest, self._following(rest, index), 0, self.context.broken_names)
+        ):
             whole, extra = joined
             used = self._read_entry(index, whole, self.state.midnight + minute, extra)
             if used is not None:
@@ -298,9 +301,11 @@ class _Reader:
 
     def _following(self, part: str, index: int) -> list[str]:
         """The lines behind one that ends with the first part of a known name with a line break, else none."""
-        names = self.context.broken_names.get(part, ())
-        last = min(index + max(map(len, names), default=1), len(self.table))
-        return [self.table.line(i) for i in range(index + 1, last)] if names else []
+        names = self.context.broken_names.get(part)
+        if names is None:
+            return []
+        last = min(index + max(map(len, names)), len(self.table))
+        return [self.table.line(i) for i in range(index + 1, last)]
 
     def _read_date(self, index: int, day: int) -> int:
         self.parsed.counts["date"] += 1

@@ -24,9 +24,6 @@ from thywill_dagster.archives.records import make_records
 from thywill_dagster.archives.shards import available_processes, read_prayers_in_shards
 from thywill_dagster.archives.tables import Tables, merge_tables
 
-FILES_PER_REPORT = 256
-"""How often a progress bar is told, in files."""
-
 OnFile = Callable[[int, int], None]
 
 
@@ -47,7 +44,7 @@ def parse_archives(
     Args:
         inventory: what is there.
         context: what the database knows, or how to find that out; decides how texts are told from lines.
-        on_file: told how many files are done, for a progress bar.
+        on_file: told now and then how many files are done, for a progress bar.
         cache: file that keeps what was read for the next time; nothing is kept without it.
         context_key: equal keys mean equal contexts, so that the context need not be looked at.
         clock_ns: the time, to know which files may still be changing.
@@ -133,7 +130,7 @@ class _Reading:
             context=self.context,
             keeps_answers=self.keeps_answers,
             now_ns=self.now_ns,
-            on_file=self._count_file,
+            on_files=self._count_files,
             tags=self.tags,
         )
 
@@ -181,11 +178,9 @@ class _Reading:
             return False
         return bool(np.array_equal(self.kept.numbers, np.arange(len(self.inventory.files))))
 
-    def _count_file(self) -> None:
-        self.done += 1
-        total = len(self.inventory.files)
-        if self.done % FILES_PER_REPORT == 0 or self.done == total:
-            self.on_file(self.done, total)
+    def _count_files(self, number: int) -> None:
+        self.done += number
+        self.on_file(self.done, len(self.inventory.files))
 
     # What is known from an earlier reading.
 

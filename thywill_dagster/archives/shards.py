@@ -54,8 +54,7 @@ def read_prayers_in_shards(reader: FileReader, files: Sequence[Numbered], proces
     reader.builder.add_run(tables, np.array([number for number, *_ in files[middle:]], dtype=np.int64))
     for prayer_id, key in tags:
         reader.tags.add(prayer_id, key)
-    for _ in files[middle:]:
-        reader.on_file()
+    reader.on_files(len(files) - middle)
 
 
 def serve() -> None:

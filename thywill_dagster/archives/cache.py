@@ -8,11 +8,9 @@ the present ones is worth nothing, and the tree is read again.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -93,11 +91,25 @@ def read_cache(path: Path, key: CacheKey) -> Cached | None:
 
 
 def write_cache(path: Path, key: CacheKey, known: Cached) -> None:
-    """Replaces the file. Whoever reads it meanwhile sees the old or the new one, never a part."""
+    """Replaces the file. Whoever reads it meanwhile sees the old or the new one, never a part.
+
+    Raises:
+        OSError: it cannot be written.
+    """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.parent.chmod(0o700)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    with _private_file(partial) as file:
+    try:
+        _write(partial, key, known)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _write(path: Path, key: CacheKey, known: Cached) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as opened:
+        file = _HashedFile(opened)
         head = {
             "magic": _MAGIC,
             "root": key.root,
@@ -112,7 +124,6 @@ def write_cache(path: Path, key: CacheKey, known: Cached) -> None:
             with pa.ipc.new_stream(pa.PythonFile(file, mode="w"), schema) as writer:
                 writer.write_table(known.tables[name])
         file.finish()
-    partial.replace(path)
 
 
 def _read_table(stream: pa.BufferReader, schema: pa.Schema) -> pa.Table:
@@ -146,14 +157,3 @@ class _HashedFile:
 
     def close(self) -> None:
         """The file stays open: several streams are written one behind the other."""
-
-
-@contextlib.contextmanager
-def _private_file(path: Path) -> Iterator[_HashedFile]:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            yield _HashedFile(file)
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise

@@ -33,7 +33,6 @@ class ArchiveKind:
         columns: of a pipe file, in order; empty otherwise. See :mod:`thywill_dagster.archives.pipe_file`.
         is_export: of a pipe file, whether the second era's exporter wrote it: a pipe inside a value is ``\|``,
             and the last row has no line break.
-        has_title: of a pipe file, whether line 1 is a title.
         why_ignored: for files that say nothing of their own.
         is_read: whether the file is opened at all.
     """
@@ -45,7 +44,6 @@ class ArchiveKind:
     people: People = "name"
     columns: Sequence[str] = ()
     is_export: bool = False
-    has_title: bool = True
     why_ignored: str = ""
     is_read: bool = True
 
@@ -260,8 +258,3 @@ def place_of(path: str) -> tuple[ArchiveKind | None, str]:
 def _month_of_prayers(folder: str) -> str:
     match = PRAYER.pattern.fullmatch(f"{folder}/x.txt")
     return f"{match['year']}-{match['month']}" if match else ""
-
-
-def kind_of(path: str) -> ArchiveKind | None:
-    """The kind of a file by its path relative to the archive root; None if no kind claims it."""
-    return place_of(path)[0]

@@ -45,7 +45,8 @@ def parse_archives(
         inventory: what is there.
         context: what the database knows, or how to find that out; decides how texts are told from lines.
         on_file: told now and then how many files are done, for a progress bar.
-        cache: file that keeps what was read for the next time; nothing is kept without it.
+        cache: file that keeps what was read for the next time; nothing is kept without it, or if it cannot be
+            written.
         context_key: equal keys mean equal contexts, so that the context need not be looked at.
         clock_ns: the time, to know which files may still be changing.
         processes: how many may read at the same time; as many as pay if left out.
@@ -76,7 +77,9 @@ def _parse(reading: _Reading, cache: Path | None, context_key: str) -> ArchiveRe
         names_key = (
             known.broken_names_key if known and reading.is_same_context else name_digest(reading.context.broken_names)
         )
-        write_cache(cache, CacheKey.of(inventory.root), Cached(tables, context_key, names_key))
+        # What is not kept is read again the next time: slower, and nothing else.
+        with contextlib.suppress(OSError):
+            write_cache(cache, CacheKey.of(inventory.root), Cached(tables, context_key, names_key))
     return make_records(tables, inventory.left_out, reading.files_read)
 
 

@@ -14,7 +14,6 @@ from typing import Any, get_args
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from thywill_dagster.archives.model import LINE_RULES, PROBLEMS_PER_FILE, EventKind, ParsedFile, Source
 
@@ -341,8 +340,3 @@ def count_by_rule(files: pa.Table) -> Counter[tuple[str, str, str]]:
             if lines := row[f"lines_{rule}_sum"]:
                 counts[row["kind"] or "", row["month"] or "", rule] += lines
     return counts
-
-
-def decode_words(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """A dictionary column as plain text."""
-    return pc.cast(column, _TEXT)

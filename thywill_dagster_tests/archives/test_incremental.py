@@ -236,8 +236,8 @@ def test_a_cache_that_cannot_be_believed_is_rebuilt(site: Site, damage: str, mon
     elif damage == "directory":
         site.cache.unlink()
         site.cache.mkdir()
-        with pytest.raises(OSError):
-            site.read()
+        assert len(opened(site.read())) == len(site.read().files)
+        assert [path.name for path in site.cache.parent.iterdir()] == [site.cache.name]
         site.cache.rmdir()
 
     records = site.read()

@@ -18,11 +18,14 @@ import sqlite3
 import tempfile
 import time
 from contextlib import closing
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from apply_changes import apply, build, make_plan
+
+from thywill_dagster.repair.actions import Plan
 
 BUSY_SECONDS = 5.0
 """Python's driver waits so long for a lock by default, and the application does not change it."""
@@ -92,6 +95,12 @@ def run_beside(database: Path, pause: float, work: Any) -> dict[str, Any]:
     }
 
 
+def execute(database: Path, plan: Plan, folder: Path, took: list[float]) -> None:
+    """Applies the plan; adds the seconds that it took and the number of its commits."""
+    _, whole, commits = apply(database, plan, folder)
+    took.extend((whole.wall, commits))
+
+
 def percentiles(waits: list[float]) -> dict[str, float]:
     ordered = sorted(waits)
 
@@ -116,13 +125,9 @@ def main() -> None:
             database = folder / "thywill.db"
             build(database, arguments.changes, mode)
             plan = make_plan(database, arguments.changes)
-            took: list[float] = []
-
-            def execute(database: Path = database, folder: Path = folder, took: list[float] = took) -> None:
-                took.extend(apply(database, plan, folder)[1:])  # noqa: B023
-
             alone = run_beside(database, arguments.pause, lambda: time.sleep(3.0))
-            beside = run_beside(database, arguments.pause, execute)
+            took: list[float] = []
+            beside = run_beside(database, arguments.pause, partial(execute, database, plan, folder, took))
             result[mode] = {"alone": alone, "beside": beside, "seconds": round(took[0], 1), "commits": took[1]}
             shutil.rmtree(folder)
     print(json.dumps(result, indent=1))

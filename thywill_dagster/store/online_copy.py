@@ -24,13 +24,15 @@ from sqlalchemy.sql.elements import quoted_name
 from thywill_dagster.errors import CouldNotLookError
 from thywill_dagster.store.engine import READER_BUSY_MS, is_busy, sqlite_uri, unreadable
 
-STEP_PAGES = 2000
-"""8 MB at the usual page size: some milliseconds of a shared lock, and most sites fit in one step."""
+STEP_PAGES = (2000, 8000, 32_000, 128_000)
+"""8 MB at the usual page size: some milliseconds of a shared lock, and most sites fit in one step. A site that writes
+so often that small steps never reach the end is asked for more patience, at most about a second, which is well below
+the 5 s after which its driver gives up."""
 
 STEP_PAUSE_SECONDS = 0.001
 
-MAXIMUM_RESTARTS = 20
-"""Copies begun in vain before we say that the database is too busy."""
+RESTARTS_PER_STEP = 5
+"""Copies begun in vain with steps of one size; after those of the last size the database is too busy."""
 
 MAXIMUM_WAIT_SECONDS = 15.0
 """Time spent waiting for locks, over all steps."""
@@ -227,8 +229,20 @@ def _copy_pages(origin: sqlite3.Connection, copied: sqlite3.Connection, *, one_v
         # Without a read the transaction has no view yet.
         origin.execute("SELECT count(*) FROM sqlite_master").fetchone()
     version = None if one_view else _data_version(origin)
-    watch = _Patience()
-    origin.backup(copied, pages=STEP_PAGES, progress=watch.step, sleep=0.01)
+    waited = 0.0
+    for pages in STEP_PAGES:
+        watch = _Patience(waited)
+        try:
+            origin.backup(copied, pages=pages, progress=watch.step, sleep=0.01)
+            break
+        except _TooManyRestarts:
+            waited = watch.waited
+    else:
+        attempts = len(STEP_PAGES) * (RESTARTS_PER_STEP + 1)
+        raise CouldNotLookError(
+            f"the database is too busy: it changed during each of {attempts} attempts to copy it; try again when it is"
+            " less busy"
+        )
     found = copied.execute(
         "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite!_%' ESCAPE '!' ORDER BY name"
     ).fetchall()
@@ -251,38 +265,43 @@ def _data_version(connection: sqlite3.Connection) -> int | None:
         raise
 
 
-class _Patience:
-    """Counts restarts and waiting of a copy and ends it when either is too much."""
+class _TooManyRestarts(Exception):
+    """A copy was begun again too often; larger steps may do."""
 
-    def __init__(self) -> None:
+
+class _Patience:
+    """Counts restarts and waiting of a copy and ends it when either is too much.
+
+    Attributes:
+        waited: seconds spent waiting for locks, those of earlier attempts included.
+    """
+
+    def __init__(self, waited: float) -> None:
+        self.waited = waited
         self._left: int | None = None
         self._restarts = 0
         self._waiting_since: float | None = None
-        self._waited = 0.0
 
     def step(self, status: int, remaining: int, total: int) -> None:
         """Called by SQLite's backup after each step."""
         now = time.monotonic()
         if is_busy_status(status):
             self._waiting_since = self._waiting_since or now
-            if self._waited + now - self._waiting_since > MAXIMUM_WAIT_SECONDS:
+            if self.waited + now - self._waiting_since > MAXIMUM_WAIT_SECONDS:
                 raise CouldNotLookError(
                     "the database stayed locked by another process while it was to be copied;"
                     " try again when it is less busy"
                 )
             return
         if self._waiting_since is not None:
-            self._waited += now - self._waiting_since
+            self.waited += now - self._waiting_since
             self._waiting_since = None
         # Nothing but a new beginning makes the rest grow (a copy that grows with its source grows slower
         # than a step).
         if self._left is not None and remaining >= self._left and remaining > 0:
             self._restarts += 1
-            if self._restarts > MAXIMUM_RESTARTS:
-                raise CouldNotLookError(
-                    f"the database is too busy: it changed during each of {MAXIMUM_RESTARTS + 1} attempts to"
-                    " copy it; try again when it is less busy"
-                )
+            if self._restarts > RESTARTS_PER_STEP:
+                raise _TooManyRestarts
         self._left = remaining
         if remaining:
             time.sleep(STEP_PAUSE_SECONDS)
@@ -309,7 +328,7 @@ def _copy_recovered(source: Path, target: Path) -> CopiedFrom:
     with private_directory(target.parent, "recovery-") as folder:
         copy = folder / "database"
         files = {journal_file(source): journal_file(copy), wal_file(source): wal_file(copy), source: copy}
-        for _ in range(MAXIMUM_RESTARTS):
+        for _ in range(RESTARTS_PER_STEP):
             before = [_identity(file) for file in (journal_file(source), wal_file(source))]
             try:
                 for file, copied_file in files.items():

@@ -492,7 +492,9 @@ def test_a_dry_run_works_on_a_database_that_it_may_only_read(tmp_path, journal_m
         site.site.root.chmod(0o700)
 
     assert found.stderr == ""
-    assert found.stdout.strip() == "False {'would_apply'}"
+    assert found.stdout.startswith("False {")
+    assert "'would_apply'" in found.stdout
+    assert "'failed'" not in found.stdout
     assert sorted(path.name for path in site.site.root.glob("thywill.db*")) == ["thywill.db"]
 
 

@@ -251,7 +251,7 @@ def test_keys_of_tokens_and_sessions_stay_out_of_the_journal_and_are_undone_all_
     assert application_tables(site.database) == before
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     seed=st.integers(1, 10_000),
     amount=st.integers(0, 4),

@@ -68,7 +68,7 @@ def test_a_database_in_use_is_copied_as_its_last_commit_left_it(tmp_path, mode):
 
 
 def test_the_application_writes_on_while_a_wal_database_is_copied(tmp_path, monkeypatch):
-    monkeypatch.setattr(online_copy, "STEP_PAGES", 5)
+    monkeypatch.setattr(online_copy, "STEP_PAGES", (5,))
     database = make_site(tmp_path / "thywill.db", "wal", users=20_000)
     stop, waits = threading.Event(), []
 
@@ -92,8 +92,8 @@ def test_the_application_writes_on_while_a_wal_database_is_copied(tmp_path, monk
 
 
 def test_a_database_that_never_rests_is_too_busy_after_a_bounded_number_of_attempts(tmp_path, monkeypatch):
-    monkeypatch.setattr(online_copy, "STEP_PAGES", 5)
-    monkeypatch.setattr(online_copy, "MAXIMUM_RESTARTS", 3)
+    monkeypatch.setattr(online_copy, "STEP_PAGES", (5, 6))
+    monkeypatch.setattr(online_copy, "RESTARTS_PER_STEP", 1)
     database = make_site(tmp_path / "thywill.db", "delete", users=5000)
     connection = sqlite3.connect(database, timeout=5)
     step = online_copy._Patience.step
@@ -109,6 +109,29 @@ def test_a_database_that_never_rests_is_too_busy_after_a_bounded_number_of_attem
         take_snapshot(str(database), tmp_path / "snapshots")
     connection.close()
     assert list((tmp_path / "snapshots").iterdir()) == []
+
+
+def test_a_database_that_rarely_rests_is_copied_in_larger_steps(tmp_path, monkeypatch):
+    monkeypatch.setattr(online_copy, "STEP_PAGES", (5, 100_000))
+    database = make_site(tmp_path / "thywill.db", "delete", users=5000)
+    connection = sqlite3.connect(database, timeout=5)
+    step = online_copy._Patience.step
+    steps = []
+
+    def interfere(self, status, remaining, total):
+        steps.append(remaining)
+        if remaining:
+            connection.execute("UPDATE user SET text_file_path = 'x' || random() WHERE id = 'u1'")
+            connection.commit()
+        step(self, status, remaining, total)
+
+    monkeypatch.setattr(online_copy._Patience, "step", interfere)
+
+    taken = take_snapshot(str(database), tmp_path / "snapshots")
+
+    connection.close()
+    assert taken.row_counts["user"] == 5000
+    assert len(steps) > online_copy.RESTARTS_PER_STEP and steps[-1] == 0
 
 
 def test_a_locked_database_could_not_be_looked_at(site, tmp_path, monkeypatch):

@@ -9,8 +9,12 @@ from zoneinfo import ZoneInfo
 
 import dagster as dg
 
+from thywill_dagster.assets.catalogue import OWNERS
 from thywill_dagster.jobs import READING
 from thywill_dagster.settings import WatchSettings
+
+WATCHES = {"thywill/watches": "site"}
+"""Tag of everything that looks at a site by itself, and of its runs."""
 
 watch_integrity = dg.define_asset_job(
     "watch_integrity",
@@ -18,6 +22,8 @@ watch_integrity = dg.define_asset_job(
     description="The daily look: archive paths, new orphans, foreign keys, names, archive lines, agreement. Keeps"
     " the metrics of the day. Changes nothing of the site.",
     executor_def=dg.in_process_executor,
+    tags=WATCHES,
+    owners=OWNERS,
 )
 
 report_weekly_trend = dg.define_asset_job(
@@ -25,6 +31,8 @@ report_weekly_trend = dg.define_asset_job(
     selection=dg.AssetSelection.assets("weekly_integrity_trend"),
     description="The trend of one week, from stored looks alone.",
     executor_def=dg.in_process_executor,
+    tags=WATCHES,
+    owners=OWNERS,
 )
 
 report_monthly_health = dg.define_asset_job(
@@ -32,6 +40,8 @@ report_monthly_health = dg.define_asset_job(
     selection=dg.AssetSelection.assets("monthly_health_report"),
     description="The health report on one month, from stored looks alone.",
     executor_def=dg.in_process_executor,
+    tags=WATCHES,
+    owners=OWNERS,
 )
 
 WATCHING_JOBS = (watch_integrity, report_weekly_trend, report_monthly_health)
@@ -55,6 +65,8 @@ def build_schedules(watch: WatchSettings) -> Sequence[dg.ScheduleDefinition]:
         cron_schedule=DAILY_AT,
         execution_timezone=watch.timezone,
         default_status=status,
+        tags=WATCHES,
+        owners=OWNERS,
         description="Looks at the site every morning and keeps the metrics of the day.",
     )
     def daily_watch_integrity(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
@@ -66,6 +78,8 @@ def build_schedules(watch: WatchSettings) -> Sequence[dg.ScheduleDefinition]:
         cron_schedule=WEEKLY_AT,
         execution_timezone=watch.timezone,
         default_status=status,
+        tags=WATCHES,
+        owners=OWNERS,
         description="On Monday: the trend of the week before.",
     )
     def weekly_report_trend(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
@@ -77,6 +91,8 @@ def build_schedules(watch: WatchSettings) -> Sequence[dg.ScheduleDefinition]:
         cron_schedule=MONTHLY_AT,
         execution_timezone=watch.timezone,
         default_status=status,
+        tags=WATCHES,
+        owners=OWNERS,
         description="On the first: the health report on the month before.",
     )
     def monthly_report_health(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:

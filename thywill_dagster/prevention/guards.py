@@ -19,9 +19,6 @@ GUARD_MARK = "/* a guard of thywill_dagster */"
 """Stands in the text of each of our triggers: one of our names without it was made by somebody else."""
 
 LOG_TABLE = "thywill_dagster_guard_log"
-PAUSE_TABLE = "thywill_dagster_guard_pause"
-"""While a row stands here the guards let everything pass. It is written and removed in one transaction, so no
-other connection ever sees it."""
 
 DELETION_RULE = "user.id: a user who is still referred to is not deleted"
 
@@ -140,7 +137,7 @@ def _deletion_guard(referring: Sequence[GuardedColumn]) -> Guard:
         "user",
         DELETION_RULE,
         event='BEFORE DELETE ON "user"',
-        condition=f"({held})" if held else "0",
+        condition=held or "0",
         body=f"{log} SELECT RAISE(IGNORE);",
     )
 
@@ -152,10 +149,7 @@ def _rows_of_old_user(column: GuardedColumn) -> str:
 
 
 def _guard(name: str, table: str, rule: str, *, event: str, condition: str, body: str) -> Guard:
-    in_force = f'NOT EXISTS (SELECT 1 FROM "{PAUSE_TABLE}")'  # noqa: S608
-    sql = (
-        f'CREATE TRIGGER "{name}" {GUARD_MARK} {event} FOR EACH ROW\nWHEN {condition} AND {in_force}\nBEGIN {body} END'
-    )
+    sql = f'CREATE TRIGGER "{name}" {GUARD_MARK} {event} FOR EACH ROW\nWHEN {condition}\nBEGIN {body} END'
     return Guard(name, table, rule, sql)
 
 

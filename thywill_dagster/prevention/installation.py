@@ -20,7 +20,7 @@ from thywill_dagster.store.engine import driver_error, make_engine, reading
 from thywill_dagster.store.guards import (
     append_log,
     count_events,
-    create_guard_tables,
+    create_guard_log,
     read_triggers,
     replace_triggers,
 )
@@ -162,7 +162,7 @@ def _write(database: str, decide: Callable[[Connection], Change], *, now: Callab
 
     def work(connection: Connection, _: int) -> tuple[Change, bool]:
         create, drop = decide(connection)
-        create_guard_tables(connection)
+        create_guard_log(connection)
         replace_triggers(connection, drop=drop, create=[guard.sql for guard in create])
         at = now().astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         append_log(connection, at=at, event=event, rule=f"{len(create)} created, {len(drop)} dropped")

@@ -10,8 +10,10 @@ import dagster as dg
 from thywill_dagster.alerts.channel import parse_channels
 from thywill_dagster.alerts.delivery import AlertPolicy, beat, deliver, take_in
 from thywill_dagster.alerts.outbox import Outbox
+from thywill_dagster.assets.catalogue import OWNERS
 from thywill_dagster.chain import SiteFolders
 from thywill_dagster.resources import SiteResource, utc_now
+from thywill_dagster.schedules import WATCHES
 from thywill_dagster.sensors.observing import read_instance
 from thywill_dagster.settings import SiteSettings, WatchSettings, database_identity
 from thywill_dagster.store.engine import display_name
@@ -37,6 +39,8 @@ def build_alert_sensor(
     @dg.sensor(
         name="alert_sensor",
         minimum_interval_seconds=interval_seconds,
+        tags=WATCHES,
+        owners=OWNERS,
         default_status=dg.DefaultSensorStatus.RUNNING if watch.is_running else dg.DefaultSensorStatus.STOPPED,
         description="Sends one message when a check, a run or a sensor begins to fail, reminders while it lasts and"
         " one when it is over, to the channels of THYWILL_ALERT_URLS. What cannot be delivered waits.",

@@ -7,6 +7,7 @@ the action ``set_archive_path``, only at the lowest risk; backup, guards, journa
 import dagster as dg
 from dagster import AssetKey
 
+from thywill_dagster.jobs import WRITES
 from thywill_dagster.repair.plan_files import read_plan
 from thywill_dagster.resources import SiteResource
 from thywill_dagster.settings import WatchSettings
@@ -21,6 +22,7 @@ def build_path_repair_sensor(job_name: str, watch: WatchSettings) -> dg.SensorDe
         name="path_repair_sensor",
         asset_key=AssetKey("reconstruction_plan"),
         job_name=job_name,
+        tags=WRITES,
         default_status=dg.DefaultSensorStatus.RUNNING if watch.is_running else dg.DefaultSensorStatus.STOPPED,
         description="WRITES to the application's database: applies low-risk archive paths of plans that"
         " site_change_sensor made. It exists only with THYWILL_AUTO_REPAIR=paths.",

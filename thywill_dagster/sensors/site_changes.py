@@ -2,10 +2,12 @@
 
 import dagster as dg
 
+from thywill_dagster.assets.catalogue import OWNERS
 from thywill_dagster.chain import SiteFolders
 from thywill_dagster.monitoring.changes import SiteMark, WatchState, decide, mark_site
 from thywill_dagster.repair.plan_files import make_private_folder, write_private
 from thywill_dagster.resources import SiteResource, utc_now
+from thywill_dagster.schedules import WATCHES
 from thywill_dagster.settings import WatchSettings
 
 INTERVAL_SECONDS = 60
@@ -28,6 +30,8 @@ def build_site_change_sensor(job_name: str, watch: WatchSettings) -> dg.SensorDe
         name="site_change_sensor",
         job_name=job_name,
         minimum_interval_seconds=INTERVAL_SECONDS,
+        tags=WATCHES,
+        owners=OWNERS,
         default_status=dg.DefaultSensorStatus.RUNNING if watch.is_running else dg.DefaultSensorStatus.STOPPED,
         description="Starts a dry run when archive files or the database changed and have come to rest. A burst of"
         " changes is one run. A site that cannot be read is a failed tick.",

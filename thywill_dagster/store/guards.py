@@ -1,14 +1,13 @@
-"""Triggers of ours in the application's database: read, create, drop, suspend. What they say is not decided here.
+"""Triggers of ours in the application's database: read, create, drop. What they say is not decided here.
 
 The log is an ordinary table of ours; triggers write into it as well. Its rows are only ever added.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 
-from sqlalchemy import Column, Connection, Integer, MetaData, Table, Text, delete, func, insert, inspect, select, text
+from sqlalchemy import Column, Connection, Integer, MetaData, Table, Text, func, insert, inspect, select, text
 
 from thywill_dagster.store.schema import OWN_PREFIX
 
@@ -28,9 +27,6 @@ GUARD_LOG = Table(
 """``at`` is ISO time, UTC; ``event`` is installed, removed or deletion_ignored; the last two columns name the row
 that was to be deleted and are empty for the other events."""
 
-GUARD_PAUSE = Table(f"{OWN_PREFIX}guard_pause", _METADATA, Column("run_id", Text, nullable=False))
-"""Empty whenever no transaction of ours is open; the guards look whether it is."""
-
 
 def read_triggers(connection: Connection, prefix: str) -> dict[str, str]:
     """The triggers whose name begins so: name to the statement that made each."""
@@ -47,14 +43,14 @@ def replace_triggers(connection: Connection, *, drop: Iterable[str], create: Ite
         connection.exec_driver_sql(statement)
 
 
-def create_guard_tables(connection: Connection) -> None:
-    """Creates the tables that the triggers need, if they are not there; part of a write transaction."""
+def create_guard_log(connection: Connection) -> None:
+    """Creates the log, which the triggers need, if it is not there; part of a write transaction."""
     _METADATA.create_all(connection, checkfirst=True)
 
 
 def append_log(connection: Connection, *, at: str, event: str, rule: str) -> None:
     """Adds an entry about the guards as a whole; part of the transaction of what it tells."""
-    create_guard_tables(connection)
+    create_guard_log(connection)
     connection.execute(insert(GUARD_LOG).values(at=at, event=event, rule=rule, table_name="", primary_key=""))
 
 
@@ -64,22 +60,3 @@ def count_events(connection: Connection) -> Mapping[str, int]:
         return {}
     rows = connection.execute(select(GUARD_LOG.c.event, func.count()).group_by(GUARD_LOG.c.event))
     return {str(event): int(number) for event, number in rows}
-
-
-@contextmanager
-def guards_suspended(connection: Connection, run_id: str) -> Iterator[None]:
-    """Within it the guards let everything pass, for this connection and this transaction alone.
-
-    An undo needs it: what it restores may refer to a user who is gone, which is what the guards reject.
-
-    Args:
-        connection: in a write transaction, which must not end inside.
-        run_id: on whose behalf.
-    """
-    if not inspect(connection).has_table(GUARD_PAUSE.name):
-        yield
-        return
-    connection.execute(insert(GUARD_PAUSE).values(run_id=run_id))
-    # Not removed after an error: the transaction is then rolled back, and the row with it.
-    yield
-    connection.execute(delete(GUARD_PAUSE))

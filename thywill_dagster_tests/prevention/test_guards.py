@@ -16,7 +16,6 @@ from thywill_dagster.prevention.guards import GUARD_PREFIX, GUARDED_COLUMNS, bui
 from thywill_dagster.prevention.installation import guards_present, install_guards, remove_guards
 from thywill_dagster.sample.schema import create_tables
 from thywill_dagster.store.engine import make_engine
-from thywill_dagster.store.guards import guards_suspended
 from thywill_dagster.store.schema import describe_schema, require_no_triggers
 from thywill_dagster_tests.prevention import application as app
 
@@ -276,32 +275,6 @@ def test_the_rest_of_the_project_does_not_see_the_guards(tmp_path: Path) -> None
     require_no_triggers(after, after.tables)
 
 
-def test_within_a_suspension_orphans_can_be_restored_and_nobody_else_profits(
-    guarded: tuple[str, sqlite3.Connection],
-) -> None:
-    path, other = guarded
-
-    with make_engine(path).begin() as connection, guards_suspended(connection, "run"):
-        connection.exec_driver_sql("UPDATE prayermark SET user_id = 'gone'")
-    with pytest.raises(sqlite3.IntegrityError):
-        other.execute("UPDATE prayermark SET user_id = 'also gone'")
-
-    assert other.execute("SELECT user_id FROM prayermark").fetchall() == [("gone",)]
-    assert other.execute("SELECT count(*) FROM thywill_dagster_guard_pause").fetchone() == (0,)
-
-
-def test_a_suspension_that_fails_leaves_the_guards_in_force(guarded: tuple[str, sqlite3.Connection]) -> None:
-    path, other = guarded
-
-    with pytest.raises(RuntimeError), make_engine(path).begin() as connection, guards_suspended(connection, "run"):
-        connection.exec_driver_sql("UPDATE prayermark SET user_id = 'gone'")
-        raise RuntimeError
-
-    assert other.execute("SELECT user_id FROM prayermark").fetchall() == [("admin",)]
-    with pytest.raises(sqlite3.IntegrityError):
-        other.execute("UPDATE prayermark SET user_id = 'gone'")
-
-
 def test_a_table_that_the_site_lacks_is_not_guarded_until_it_is_there(tmp_path: Path) -> None:
     path = new_database(tmp_path)
     with closing(sqlite3.connect(path)) as connection:
@@ -358,7 +331,6 @@ def test_a_statement_is_stopped_exactly_if_it_would_make_a_new_orphan(
     with closing(sqlite3.connect(":memory:")) as guarded, closing(sqlite3.connect(":memory:")) as plain:
         for connection in (guarded, plain):
             create_tables(connection, nullable_references=True)
-            connection.execute("CREATE TABLE thywill_dagster_guard_pause (run_id)")
             connection.execute("CREATE TABLE thywill_dagster_guard_log (at, event, rule, table_name, primary_key)")
             for write in app.DAY:
                 write(connection)

@@ -171,6 +171,7 @@ def test_schedules_and_sensors_are_stopped_unless_the_setting_says_otherwise() -
         for instigator in (*definitions.sensors, *definitions.schedules):
             assert instigator.default_status.value == status
             assert instigator.description
+            assert instigator.tags
 
 
 @pytest.mark.parametrize(

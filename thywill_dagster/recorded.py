@@ -6,7 +6,8 @@ Imported only by commands that record: Dagster takes most of a second to import.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -51,7 +52,7 @@ def run_recorded(settings: SiteSettings, job: RecordedJob) -> Answer:
         "ops": {name: {"config": dict(values)} for name, values in job.steps.items()},
         "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
     }
-    with dg.DagsterInstance.get() as instance:
+    with _private_files(), dg.DagsterInstance.get() as instance:
         try:
             run = definition.execute_in_process(
                 run_config=config, instance=instance, tags={"thywill/command": job.command}
@@ -61,6 +62,16 @@ def run_recorded(settings: SiteSettings, job: RecordedJob) -> Answer:
                 raise failure.__cause__ from None
             raise
     return read_answer(settings, run.run_id)
+
+
+@contextmanager
+def _private_files() -> Iterator[None]:
+    """What Dagster creates meanwhile (databases of runs and events, captured output) is for this user only."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def prepare_home(settings: SiteSettings) -> Path:

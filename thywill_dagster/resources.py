@@ -103,8 +103,9 @@ class FrameIOManager(dg.UPathIOManager):
     extension = ".parquet"
 
     def dump_to_path(self, context: dg.OutputContext, obj: pd.DataFrame, path: UPath) -> None:
-        """Writes under another name first: a file that is there is whole."""
+        """Writes under another name first, for this user only: a file that is there is whole."""
         partial = path.with_name(path.name + ".partial")
+        partial.touch(mode=0o600)
         with partial.open("wb") as file:
             obj.to_parquet(file, index=False)
         partial.rename(path)

@@ -28,7 +28,14 @@ from thywill_dagster.repair.images import image_of_row
 from thywill_dagster.repair.outcome import ActionOutcome, OutcomeName
 from thywill_dagster.repair.steps import PARENTS, Batch, Step, Verdict, index_of
 from thywill_dagster.store.backup import make_backup
-from thywill_dagster.store.engine import database_file, driver_connection, driver_error, make_engine, reading
+from thywill_dagster.store.engine import (
+    database_file,
+    driver_connection,
+    driver_error,
+    driver_message,
+    make_engine,
+    reading,
+)
 from thywill_dagster.store.indexes import create_index, drop_index
 from thywill_dagster.store.journal import JournalRow, append_rows, count_after, last_id
 from thywill_dagster.store.online_copy import rehearsal_copy as make_rehearsal_copy
@@ -331,7 +338,7 @@ class Run:
                 self._schema_version = batch.schema_version
 
     def _stop(self, done: int, error: Exception) -> None:
-        self.problem = str(driver_error(error))
+        self.problem = driver_message(driver_error(error))
         for step in self._steps[done:]:
             self.outcomes[step.position] = ActionOutcome(
                 step.action_id, step.action.action, "failed", f"not written: {self.problem}"

@@ -8,6 +8,7 @@ holds texts such as ``None`` in datetime columns, on which a typed column would 
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,6 +33,8 @@ WRITER_CACHE_KIB = 65536
 
 SNAPSHOT_MMAP_BYTES = 1 << 36
 """Private copies never change, so they may be mapped: fetching a million rows takes half the time."""
+
+_TEXT_IN_MESSAGE = re.compile(r"(Could not decode to UTF-8 column .*?) with text .*", re.DOTALL)
 
 
 def database_file(database: str) -> Path:
@@ -120,7 +123,9 @@ def reading(engine: Engine) -> Iterator[Connection]:
         with engine.begin() as connection:
             yield connection
     except (DBAPIError, sqlite3.Error) as error:
-        raise CouldNotLookError(unreadable(driver_error(error))) from error
+        # What led to it is recorded with it, unless it repeats a text of the database.
+        cause = None if _TEXT_IN_MESSAGE.search(str(error)) else error
+        raise CouldNotLookError(unreadable(driver_error(error))) from cause
     finally:
         engine.dispose()
 
@@ -132,7 +137,7 @@ def driver_error(error: BaseException) -> BaseException:
 
 def unreadable(error: BaseException | None) -> str:
     """Why a database could not be read, and the next step, in one sentence."""
-    text = str(error)
+    text = driver_message(error)
     if is_busy(error):
         return "the database is locked by another process; try again when it is less busy"
     if "not a database" in text:
@@ -145,6 +150,11 @@ def unreadable(error: BaseException | None) -> str:
             " what its journal mode needs); let the application open it once, or copy it elsewhere"
         )
     return f"the database cannot be read: {text}"
+
+
+def driver_message(error: BaseException | None) -> str:
+    """What the driver says. About a text that is not UTF-8 it says the text itself, which is left out."""
+    return _TEXT_IN_MESSAGE.sub(r"\1", str(error))
 
 
 def is_busy(error: BaseException | None) -> bool:
@@ -184,7 +194,8 @@ def _engine(uri: str, *, writes: bool, mapped: bool = False) -> Engine:
             driver.execute(f"PRAGMA mmap_size = {SNAPSHOT_MMAP_BYTES}")
         return driver
 
-    engine = create_engine("sqlite://", creator=connect, poolclass=NullPool)
+    # Errors that nobody expected are printed and recorded, and the parameters may be texts of prayers.
+    engine = create_engine("sqlite://", creator=connect, poolclass=NullPool, hide_parameters=True)
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:

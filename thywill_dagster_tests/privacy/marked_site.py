@@ -1,8 +1,9 @@
 """A damaged site in which everything private is unmistakable, and a search for it in whatever a run leaves behind."""
 
 import gzip
-import os
 import sqlite3
+import stat
+import zlib
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -142,6 +143,14 @@ def _damage_further(connection: sqlite3.Connection, mark) -> None:  # type: igno
     for column, key in (("text", prayers[1]), ("generated_prayer", prayers[2]), ("project_tag", prayers[3])):
         raw = mark("bytes").encode() + b"\xff\xfe"
         connection.execute(f"UPDATE prayer SET {column} = CAST(? AS TEXT) WHERE id = ?", (raw, key))
+    # Two users of one name, of whom one is merged away with everything that stands in its row.
+    (token,) = connection.execute("SELECT token FROM invitetoken ORDER BY token").fetchone()
+    for user_id, name in (("ab" * 16, "Wilhelmina"), ("cd" * 16, "wilhelmina ")):
+        row = {"id": user_id, "display_name": name, "created_at": "2025-06-01 08:00:00.000000", "invite_token_used": token}
+        row["invited_by_user_id"] = "admin"
+        row |= dict.fromkeys(PRIVATE_COLUMNS["user"], mark("belief")) | {"welcome_message_dismissed": 0}
+        columns = ", ".join(row)
+        connection.execute(f"INSERT INTO user ({columns}) VALUES ({', '.join('?' * len(row))})", tuple(row.values()))
     connection.execute("UPDATE session SET user_id = 'gone', auth_request_id = 'gone'")
     connection.execute("UPDATE invitetoken SET used_by_user_id = 'gone'")
     assert len(TABLES) == 16
@@ -267,12 +276,23 @@ def _leaks_of_database(path: Path) -> Iterator[str]:
         connection.text_factory = bytes
         for (table,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
             for row in connection.execute(f'SELECT * FROM "{table.decode()}"'):
-                if any(isinstance(value, bytes) and is_marked(value) for value in row):
+                if any(is_marked(_unpacked(value)) for value in row if isinstance(value, bytes)):
                     yield f"table {table.decode()}: {row!r:.300}"
 
 
-def files_below(*folders: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    """Everything that stands below the folders, themselves included."""
-    for folder in folders:
-        for path in (folder, *folder.rglob("*")):
-            yield path, path.lstat()
+def _unpacked(value: bytes) -> bytes:
+    """Dagster packs what it knows of jobs."""
+    try:
+        return zlib.decompress(value)
+    except zlib.error:
+        return value
+
+
+def open_to_others(folder: Path) -> dict[str, str]:
+    """Path to mode of everything below a folder, itself included, that is not for this user only."""
+    modes = {path: path.lstat().st_mode for path in (folder, *folder.rglob("*"))}
+    return {
+        str(path.relative_to(folder)): oct(mode)
+        for path, mode in modes.items()
+        if stat.S_IMODE(mode) != (0o700 if stat.S_ISDIR(mode) else 0o600)
+    }

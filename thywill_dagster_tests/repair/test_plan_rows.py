@@ -132,6 +132,15 @@ class TestUsersOfOneName:
         }
         assert merge.before["display_name"] == "bo " and merge.after is None
 
+    def test_of_whom_nobody_refers_to_one_are_merged_without_moving_anything(self, site: SmallSite) -> None:
+        double = site.user("bo ", "2025-01-20 08:00", "Ann", user_id="d" * 32)
+        # A cell without anybody is no reference to somebody who is unknown to all of them.
+        site.insert("role", id="r", name="helper", permissions="[]", created_at="2025-01-01", is_system_role=0)
+        proposal = site.plan(merge_duplicates=True)
+        assert [(a.action, a.primary_key, a.status) for a in proposal.plan.actions] == [
+            ("merge_users", double, "ready")
+        ]
+
     def test_are_merged_by_a_decision_and_never_if_they_are_said_to_be_two(
         self, site: SmallSite, double: str, tmp_path: Path
     ) -> None:

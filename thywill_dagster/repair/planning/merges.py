@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from thywill_dagster.integrity.columns import NO_MINUTE
+from thywill_dagster.integrity.columns import NO_MINUTE, NOTHING
 from thywill_dagster.integrity.relations import USER_REFERENCES, primary_key_of, shown_key
 from thywill_dagster.integrity.site import SiteView
 from thywill_dagster.repair.actions import Action, CellValue
@@ -108,7 +108,10 @@ def _plan_merge(
 def _find_references(site: SiteView, user_id: str) -> list[tuple[str, str, str]]:
     """Every cell that holds the id: table, primary key, column."""
     number = site.persons.find(user_id)
-    found = []
+    found: list[tuple[str, str, str]] = []
+    if number == NOTHING:
+        # Nobody refers to this user: the number is that of NULL as well.
+        return found
     for reference in USER_REFERENCES:
         places = np.flatnonzero(site.person_numbers(reference.table, reference.column) == number)
         keys = site.tables[reference.table][primary_key_of(reference.table)].iloc[places]

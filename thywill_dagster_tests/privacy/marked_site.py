@@ -132,7 +132,9 @@ def _forge_tags(connection: sqlite3.Connection, archives: Path) -> None:
 def _damage_further(connection: sqlite3.Connection, mark) -> None:  # type: ignore[no-untyped-def]
     """Rows that only the archives have, private rows that lead nowhere, duplicates, and texts that are no text."""
     # Of a prayer whose text the database does not tell, nobody can say where a text that imitates the rest ends.
-    plain = "SELECT id FROM prayer WHERE instr(text || ifnull(generated_prayer, ''), 'Activity:') = 0 ORDER BY id LIMIT 4"
+    plain = (
+        "SELECT id FROM prayer WHERE instr(text || ifnull(generated_prayer, ''), 'Activity:') = 0 ORDER BY id LIMIT 4"
+    )
     prayers = [key for (key,) in connection.execute(plain)]
     connection.execute("DELETE FROM prayer WHERE id = ?", prayers[:1])
     connection.execute("DELETE FROM prayermark WHERE id IN (SELECT id FROM prayermark ORDER BY id LIMIT 3)")

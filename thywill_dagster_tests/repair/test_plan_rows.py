@@ -144,6 +144,12 @@ class TestUsersOfOneName:
         assert action_on(proposal, "user", double) is None
         assert "decisions" in reason_for(proposal, "user", double, "display_name")
 
+    def test_the_first_user_is_not_merged_away_even_by_a_decision(self, site: SmallSite, tmp_path: Path) -> None:
+        decisions = tmp_path / "decisions.yaml"
+        decisions.write_text(f"merge:\n  - survivor: {'b' * 32}\n    users: [admin]\n")
+        site.more = {"decisions": decisions}
+        assert "administrative" in action_on(site.plan(), "user", "admin").reason
+
     def test_an_administrators_role_is_not_passed_on(self, site: SmallSite, double: str) -> None:
         site.insert("role", id="r", name="admin", permissions="[]", created_at="2025-01-01", is_system_role=1)
         site.insert("user_roles", id="u", user_id=double, role_id="r", granted_at="2025-01-01")

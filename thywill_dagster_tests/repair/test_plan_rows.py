@@ -177,3 +177,19 @@ def test_an_index_is_planned_only_where_names_have_none(site: SmallSite) -> None
     assert not site.plan().plan.actions
     (action,) = site.plan(add_indexes=True).plan.actions
     assert action.after == {"name": NAME_INDEX, "columns": ["display_name"]} and "display_name" not in NAME_INDEX
+
+
+def test_what_was_planned_with_the_options_is_carried_out_and_then_nothing_is_left(site: SmallSite) -> None:
+    double = site.user("bo ", "2025-01-20 08:00", "Ann", user_id="d" * 32)
+    prayer = site.prayer(double, "2025-02-10 09:00", TEXT, row=False, generated="Lord,\nhear us")
+    site.mark(double, prayer, "2025-02-10 10:00", row=False)
+    site.mark(double, next(iter(site.paths)), "2025-02-11 10:00")
+    options = {"insert_missing": True, "merge_duplicates": True}
+    for _ in range(2):
+        site.repair(**options)
+    assert site.cell("prayer", prayer, "text") == TEXT
+    assert site.cell("prayer", prayer, "generated_prayer") == "Lord,\nhear us"
+    assert site.cell("prayer", prayer, "author_id") == "b" * 32
+    assert site.cell("user", double, "id") is None
+    assert not site.plan(**options).plan.actions
+    assert not {kind: count for kind, count in site.look().findings.items() if count}

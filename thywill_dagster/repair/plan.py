@@ -21,7 +21,7 @@ from thywill_dagster.repair.planning.draft import Cell, Draft, Options, TableCol
 from thywill_dagster.repair.planning.inserts import plan_inserts
 from thywill_dagster.repair.planning.inviters import plan_inviters
 from thywill_dagster.repair.planning.limits import restrict_actions, settle_statuses, with_caps
-from thywill_dagster.repair.planning.merges import NEEDS_CONSENT, plan_merges
+from thywill_dagster.repair.planning.merges import NEEDS_CONSENT, find_merges, plan_merges
 from thywill_dagster.repair.planning.paths import plan_paths
 from thywill_dagster.repair.planning.references import plan_references
 from thywill_dagster.repair.planning.users import plan_users
@@ -101,12 +101,13 @@ def build_plan(
         provenance: fingerprints of the inputs; stored with the plan, not part of its id.
     """
     draft = Draft(site, detection, columns, options or Options())
+    merges = find_merges(draft)
     plan_users(draft)
     plan_inviters(draft)
     plan_references(draft)
     plan_paths(draft)
     plan_inserts(draft)
-    plan_merges(draft)
+    plan_merges(draft, merges)
     if draft.options.add_indexes and not has_name_index:
         draft.actions.append(_name_index())
     actions = settle_statuses(with_caps(draft.actions, site, draft.options))

@@ -153,6 +153,12 @@ class TestUsersOfOneName:
         assert action_on(proposal, "user", double) is None
         assert "decisions" in reason_for(proposal, "user", double, "display_name")
 
+    def test_the_first_user_is_not_merged_away_even_by_a_decision(self, site: SmallSite, tmp_path: Path) -> None:
+        decisions = tmp_path / "decisions.yaml"
+        decisions.write_text(f"merge:\n  - survivor: {'b' * 32}\n    users: [admin]\n")
+        site.more = {"decisions": decisions}
+        assert "administrative" in action_on(site.plan(), "user", "admin").reason
+
     def test_an_administrators_role_is_not_passed_on(self, site: SmallSite, double: str) -> None:
         site.insert("role", id="r", name="admin", permissions="[]", created_at="2025-01-01", is_system_role=1)
         site.insert("user_roles", id="u", user_id=double, role_id="r", granted_at="2025-01-01")
@@ -180,3 +186,19 @@ def test_an_index_is_planned_only_where_names_have_none(site: SmallSite) -> None
     assert not site.plan().plan.actions
     (action,) = site.plan(add_indexes=True).plan.actions
     assert action.after == {"name": NAME_INDEX, "columns": ["display_name"]} and "display_name" not in NAME_INDEX
+
+
+def test_what_was_planned_with_the_options_is_carried_out_and_then_nothing_is_left(site: SmallSite) -> None:
+    double = site.user("bo ", "2025-01-20 08:00", "Ann", user_id="d" * 32)
+    prayer = site.prayer(double, "2025-02-10 09:00", TEXT, row=False, generated="Lord,\nhear us")
+    site.mark(double, prayer, "2025-02-10 10:00", row=False)
+    site.mark(double, next(iter(site.paths)), "2025-02-11 10:00")
+    options = {"insert_missing": True, "merge_duplicates": True}
+    for _ in range(2):
+        site.repair(**options)
+    assert site.cell("prayer", prayer, "text") == TEXT
+    assert site.cell("prayer", prayer, "generated_prayer") == "Lord,\nhear us"
+    assert site.cell("prayer", prayer, "author_id") == "b" * 32
+    assert site.cell("user", double, "id") is None
+    assert not site.plan(**options).plan.actions
+    assert not {kind: count for kind, count in site.look().findings.items() if count}

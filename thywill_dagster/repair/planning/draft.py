@@ -80,6 +80,7 @@ class Draft:
         healed: cells that are right again as soon as another action is done, to the reason if that needs review.
         reasons: cells for which nothing is proposed, to the reason.
         inviters: user id to inviter id, as it will be.
+        merging: id of a user who is merged away in this plan to that of the user who stays.
     """
 
     site: SiteView
@@ -91,6 +92,7 @@ class Draft:
     healed: dict[Cell, str] = field(default_factory=dict)
     reasons: dict[Cell, str] = field(default_factory=dict)
     inviters: dict[str, str] = field(default_factory=dict)
+    merging: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         users = self.site.tables["user"]
@@ -153,6 +155,10 @@ class Draft:
         self.healed[cell] = (
             f"the {user.action.action} of user {user.user_id} needs review" if user.action.reason else ""
         )
+
+    def who_stays(self, user_id: str) -> str:
+        """The user who will be there under this id, or who stays when it is merged away."""
+        return self.merging.get(user_id, user_id)
 
     def why_not_survivor(self, user_id: str, minute: int) -> str:
         """Why a row of this time may be about another person of the same name; empty if it cannot."""

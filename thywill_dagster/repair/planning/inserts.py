@@ -113,7 +113,7 @@ def _find_user(draft: Draft, person: str | None, minute: int) -> _Who:
         return _Who(user.user_id, (user.action.action_id,))
     if not is_user(person):
         return _Who("", (), "several users match the name in the archive")
-    return _Who(person, (), draft.why_not_survivor(person, minute))
+    return _Who(draft.who_stays(person), (), draft.why_not_survivor(person, minute))
 
 
 def _plan_mark(draft: Draft, prayer_id: str, fact: Fact, key: str) -> None:

@@ -54,6 +54,7 @@ def _plan_inviter(
             draft.heal(cell, inviter)
             return
         needed = (*needed, inviter.action.action_id)
+    inviter_id = draft.who_stays(inviter_id)
     reason = ""
     if inviter_minute > minute + ONE_DAY and minute != NO_MINUTE:
         reason = "the inviter was registered later"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,16 +11,26 @@ from thywill_dagster.integrity.columns import NO_MINUTE, NOTHING
 from thywill_dagster.integrity.relations import USER_REFERENCES, primary_key_of, shown_key
 from thywill_dagster.integrity.site import SiteView
 from thywill_dagster.repair.actions import Action, CellValue
-from thywill_dagster.repair.planning.draft import Draft
+from thywill_dagster.repair.planning.draft import Cell, Draft
 from thywill_dagster.repair.planning.users import administrative_roles
 
 NEEDS_CONSENT = "users are merged only by a decision or with --merge-duplicates"
 
 
-def plan_merges(draft: Draft) -> None:
-    """Proposes to merge the users of one name, and those of whom the decisions say that they are one person.
+class Merge(NamedTuple):
+    """Two users who are one person: who goes, who stays, who says so, and why it must not be done alone."""
 
-    Without consent only the merge itself is listed; what would move with it is counted.
+    gone: str
+    survivor: str
+    is_decided: bool
+    moves: Sequence[tuple[str, str, str]]
+    reason: str
+
+
+def find_merges(draft: Draft) -> list[Merge]:
+    """The users of one name, and those of whom the decisions say that they are one person.
+
+    Those that will be merged are noted in the draft, so that nothing is given to a user who goes.
     """
     site = draft.site
     decided = {gone: stays for gone, stays in site.mapping.merges.items() if gone in site.display_names}
@@ -30,9 +41,35 @@ def plan_merges(draft: Draft) -> None:
             for gone in user_ids:
                 if gone != survivor and gone not in pairs:
                     pairs[gone] = (survivor, False)
-    planned = {(a.table, a.primary_key, a.column) for a in draft.actions if a.column}
+    found = []
     for gone, (survivor, is_decided) in sorted(pairs.items()):
-        _plan_merge(draft, gone, survivor, is_decided, planned)
+        if not is_decided and _are_distinct(site, gone, survivor):
+            draft.leave(("user", gone, "display_name"), "the decisions file says that these are different people")
+            continue
+        moves = _find_references(site, gone)
+        reason = _why_not(draft, gone, survivor, moves)
+        if not reason and not (is_decided or draft.options.merge_duplicates):
+            reason = f"{NEEDS_CONSENT}; {len(moves)} references would move to user {survivor}"
+        if survivor in pairs:
+            reason = reason or "the user who stays is a duplicate as well; plan again after it was merged"
+        found.append(Merge(gone, survivor, is_decided, moves, reason))
+    draft.merging.update((merge.gone, merge.survivor) for merge in found if not merge.reason)
+    return found
+
+
+def plan_merges(draft: Draft, merges: Sequence[Merge]) -> None:
+    """Moves every reference to the user who stays, and removes the duplicate last.
+
+    Without consent only the merge itself is listed.
+    """
+    planned: dict[Cell, str] = {(a.table, a.primary_key, a.column): a.action_id for a in draft.actions if a.column}
+    for merge in merges:
+        _plan_merge(draft, merge, planned)
+
+
+def _are_distinct(site: SiteView, one: str, other: str) -> bool:
+    names, decisions = site.display_names, site.decisions
+    return decisions.are_distinct(names[one], names[other]) or decisions.are_distinct(one, other)
 
 
 def _survivor(site: SiteView, user_ids: Sequence[str]) -> str:
@@ -46,59 +83,46 @@ def _survivor(site: SiteView, user_ids: Sequence[str]) -> str:
     return min(user_ids, key=age)
 
 
-def _plan_merge(
-    draft: Draft, gone: str, survivor: str, is_decided: bool, planned: Collection[tuple[str, str, str | None]]
-) -> None:
-    site = draft.site
-    names = site.display_names
-    if not is_decided and (
-        site.decisions.are_distinct(names[gone], names[survivor]) or site.decisions.are_distinct(gone, survivor)
-    ):
-        draft.leave(("user", gone, "display_name"), "the decisions file says that these are different people")
-        return
-    moves = _find_references(site, gone)
-    reason = _why_not(draft, gone, survivor, moves)
-    if not reason and not (is_decided or draft.options.merge_duplicates):
-        reason = f"{NEEDS_CONSENT}; {len(moves)} references would move to user {survivor}"
-    rule = "decided_merge" if is_decided else "same_name"
+def _plan_merge(draft: Draft, merge: Merge, planned: Mapping[Cell, str]) -> None:
+    gone, survivor = merge.gone, merge.survivor
+    rule = "decided_merge" if merge.is_decided else "same_name"
     evidence = (f"database:user/{gone}", f"database:user/{survivor}")
-    repoints: list[Action] = []
-    if not reason:
-        for table, key, column in moves:
-            if (table, shown_key(table, key), column) in planned:
-                reason = "a reference to the duplicate changes in this plan already; plan again after it was applied"
-            repoints.append(
-                Action(
-                    action="repoint_reference",
-                    table=table,
-                    primary_key=shown_key(table, key),
-                    column=column,
-                    before=gone,
-                    after=survivor,
-                    rule=rule,
-                    risk="high",
-                    evidence=evidence,
-                    finding="duplicate_users",
-                    survivor=survivor,
-                )
-            )
-    if reason:
-        repoints = []
-    draft.actions += repoints
+    needed: list[str] = []
+    for table, key, column in merge.moves if not merge.reason else ():
+        cell = (table, shown_key(table, key), column)
+        if cell in planned:
+            # It changes for a reason of its own, and leads to nobody who goes.
+            needed.append(planned[cell])
+            continue
+        move = Action(
+            action="repoint_reference",
+            table=table,
+            primary_key=cell[1],
+            column=column,
+            before=gone,
+            after=survivor,
+            rule=rule,
+            risk="high",
+            evidence=evidence,
+            finding="duplicate_users",
+            survivor=survivor,
+        )
+        draft.actions.append(move)
+        needed.append(move.action_id)
     draft.actions.append(
         Action(
             action="merge_users",
             table="user",
             primary_key=gone,
             column=None,
-            before=_known_row(site, gone),
+            before=_known_row(draft.site, gone),
             after=None,
             rule=rule,
             risk="high",
             evidence=evidence,
-            status="needs_review" if reason else "ready",
-            reason=reason,
-            depends_on=tuple(action.action_id for action in repoints),
+            status="needs_review" if merge.reason else "ready",
+            reason=merge.reason,
+            depends_on=tuple(needed),
             finding="duplicate_users",
             survivor=survivor,
         )

@@ -50,6 +50,7 @@ def _plan_lost(draft: Draft, lost: LostReference, person: str) -> None:
     else:
         reason = draft.why_not_survivor(person, _earliest_minute(draft, lost, person))
         reason = reason or draft.why_not_survivor(person, lost.minute)
+        user_id = draft.who_stays(person)
     key = shown_key(lost.table, lost.primary_key)
     draft.actions.append(
         Action(
@@ -99,6 +100,10 @@ def _plan_wrong(draft: Draft, wrong: WrongReference) -> None:
         user_id, needed = user.user_id, (user.action.action_id,)
     else:
         reason = draft.why_not_survivor(wrong.person, wrong.minute)
+        user_id = draft.who_stays(wrong.person)
+        if user_id == draft.who_stays(wrong.present):
+            draft.leave(cell, "both users become one in this plan")
+            return
     draft.actions.append(
         Action(
             action="repoint_reference",

@@ -8,6 +8,7 @@ can write to. If it cannot start, or dies, its files are read here: the answer i
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pickle
 import subprocess
@@ -25,7 +26,13 @@ from thywill_dagster.archives.tables import SCHEMAS
 FILES_FOR_TWO = 20_000
 """Prayer files from which on a second process pays: starting one takes as long as reading some thousands."""
 
-_PROGRAM = "from thywill_dagster.archives.shards import serve; serve()"
+_PROGRAM = """
+import json, sys
+sys.path[:] = json.loads(sys.argv[1])
+from thywill_dagster.archives.shards import serve
+serve()
+"""
+"""Of the helper; it looks for modules where this process does."""
 _Task = tuple[Path, Sequence[Numbered], ReadingContext, bool, int]
 _Answer = tuple[dict[str, bytes], list[tuple[str, str]]]
 """Tables as Arrow streams, and the tags that were found."""
@@ -76,14 +83,13 @@ def serve() -> None:
 
 @contextlib.contextmanager
 def _helper(task: _Task) -> Iterator[subprocess.Popen[bytes] | None]:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)}
+    places = [path or str(Path.cwd()) for path in sys.path]
     try:
         helper = subprocess.Popen(
-            [sys.executable, "-c", _PROGRAM],
+            [sys.executable, "-c", _PROGRAM, json.dumps(places)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=environment,
         )
     except OSError:
         yield None

@@ -48,8 +48,10 @@ def _plan_lost(draft: Draft, lost: LostReference, person: str) -> None:
             return
         user_id, needed = user.user_id, (user.action.action_id,)
     else:
-        reason = draft.why_not_survivor(person, _earliest_minute(draft, lost, person))
-        reason = reason or draft.why_not_survivor(person, lost.minute)
+        earliest = _earliest_minute(draft, lost, person)
+        reason = draft.why_not_survivor(person, earliest)
+        if earliest != lost.minute:
+            reason = reason or draft.why_not_survivor(person, lost.minute)
         user_id = draft.who_stays(person)
     key = shown_key(lost.table, lost.primary_key)
     draft.actions.append(

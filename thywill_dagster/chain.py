@@ -730,8 +730,11 @@ def _repaired(look: Look, plan: Plan, done: Collection[str]) -> pd.DataFrame:
     cells = {(action.table, action.primary_key, action.column) for action in actions if action.column}
     users = {action.primary_key for action in actions if action.inserts_row}
     names = {
-        lookup_key(str(a.after["display_name"])) for a in actions if a.table == "user" and isinstance(a.after, Mapping)
+        lookup_key(str(a.after["display_name"]))
+        for a in actions
+        if a.table == "user" and a.inserts_row and isinstance(a.after, Mapping)
     }
+    merged = {action.primary_key for action in actions if action.deletes_row}
     told = {(action.finding, line) for action in actions if action.inserts_row for line in action.evidence}
     findings = look.detection.findings
     is_repaired = [
@@ -739,6 +742,7 @@ def _repaired(look: Look, plan: Plan, done: Collection[str]) -> pd.DataFrame:
         or (value in users and column != "text_file_path")
         or (kind == "missing_user" and key.removeprefix(MISSING) in names)
         or (kind, evidence) in told
+        or (kind == "duplicate_users" and key in merged)
         for kind, table, key, column, value, evidence in zip(
             findings["kind"],
             findings["table"],

@@ -28,12 +28,12 @@ def plan_references(draft: Draft) -> None:
         cell = (lost.table, lost.primary_key, lost.column)
         if lost.value in by_id:
             draft.heal(cell, by_id[lost.value])
-        elif lost.person is None:
+        elif not (person := lost.person or draft.who_remains(lost.namesakes)):
             draft.leave(cell, lost.reason)
         elif not may_repoint[lost.table, lost.column]:
             draft.leave(cell, GIVES_ACCESS)
         else:
-            _plan_lost(draft, lost, lost.person)
+            _plan_lost(draft, lost, person)
     for wrong in draft.detection.wrong:
         _plan_wrong(draft, wrong)
 

@@ -52,6 +52,7 @@ from thywill_dagster.repair.undo import undo_run
 from thywill_dagster.repair.verification import RunVerification, verify_run
 from thywill_dagster.result import PROBLEMS_SHOWN, CommandResult, count_actions, metrics_of
 from thywill_dagster.settings import SiteSettings, database_identity
+from thywill_dagster.store.collector import collector_paused
 from thywill_dagster.store.engine import display_name
 from thywill_dagster.store.snapshot import Snapshot, read_table, take_snapshot
 
@@ -392,7 +393,8 @@ def judge(snapshot: Snapshot, view: SiteView) -> Look:
         CouldNotLookError: they do not.
     """
     require_plausible(view)
-    return Look(snapshot=snapshot, view=view, detection=detect(view))
+    with collector_paused():
+        return Look(snapshot=snapshot, view=view, detection=detect(view))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -411,6 +413,11 @@ class StoredProposal:
 
 def propose(settings: SiteSettings, look: Look, options: PlanOptions) -> StoredProposal:
     """Plans what a command would do, and stores plan and report."""
+    with collector_paused():
+        return _propose(settings, look, options)
+
+
+def _propose(settings: SiteSettings, look: Look, options: PlanOptions) -> StoredProposal:
     schema = look.snapshot.schema
     proposal = build_plan(
         look.view,
@@ -723,8 +730,11 @@ def _repaired(look: Look, plan: Plan, done: Collection[str]) -> pd.DataFrame:
     cells = {(action.table, action.primary_key, action.column) for action in actions if action.column}
     users = {action.primary_key for action in actions if action.inserts_row}
     names = {
-        lookup_key(str(a.after["display_name"])) for a in actions if a.table == "user" and isinstance(a.after, Mapping)
+        lookup_key(str(a.after["display_name"]))
+        for a in actions
+        if a.table == "user" and a.inserts_row and isinstance(a.after, Mapping)
     }
+    merged = {action.primary_key for action in actions if action.deletes_row}
     told = {(action.finding, line) for action in actions if action.inserts_row for line in action.evidence}
     findings = look.detection.findings
     is_repaired = [
@@ -732,6 +742,7 @@ def _repaired(look: Look, plan: Plan, done: Collection[str]) -> pd.DataFrame:
         or (value in users and column != "text_file_path")
         or (kind == "missing_user" and key.removeprefix(MISSING) in names)
         or (kind, evidence) in told
+        or (kind == "duplicate_users" and key in merged)
         for kind, table, key, column, value, evidence in zip(
             findings["kind"],
             findings["table"],

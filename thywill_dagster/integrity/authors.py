@@ -26,12 +26,14 @@ class Authorship:
         evidence: ``path:line``.
         witnesses: kinds of witnesses that name the person: 2 for a header and a monthly line.
         reason: why there is no person although there is something.
+        namesakes: the conflict, if the witnesses agree on a name that several users have.
     """
 
     person: str | None
     evidence: tuple[str, ...]
     witnesses: int
     reason: str
+    namesakes: str = ""
 
 
 NO_AUTHORSHIP = Authorship(None, (), 0, "")
@@ -128,7 +130,9 @@ def _judge(headers: Sequence[tuple[str, str, str]], monthly: Sequence[tuple[str,
     if not persons:
         return Authorship(None, (), 0, "only a placeholder stands in the header" if headers else "")
     (person,) = persons
-    if person.startswith((CONFLICT, NOBODY)):
-        return Authorship(None, (), 0, "several users match the author's name")
     evidence = tuple(line for who, line in (*named, *monthly) if who == person)
+    if person.startswith(CONFLICT):
+        return Authorship(None, evidence, 0, "several users match the author's name", person)
+    if person.startswith(NOBODY):
+        return Authorship(None, (), 0, "the author's name stands for nobody")
     return Authorship(person, evidence, bool(by_header) + bool(by_month), "")

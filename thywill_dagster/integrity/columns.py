@@ -116,6 +116,8 @@ def minutes_of(times: pd.Series) -> Numbers:
 
 def microseconds_of(times: pd.Series) -> Numbers:
     """Microseconds since the epoch of stored times, on their own clock; less than any time where a cell is none."""
+    if pd.api.types.infer_dtype(times, skipna=True) not in ("string", "empty"):
+        times = times.map(lambda value: value if isinstance(value, str) else None)
     parsed = pd.to_datetime(times, errors="coerce", format="ISO8601", utc=True).dt.tz_localize(None)
     microseconds = parsed.astype("datetime64[us]").to_numpy().astype(np.int64)
     microseconds[parsed.isna().to_numpy()] = NO_MINUTE * _MICROSECONDS

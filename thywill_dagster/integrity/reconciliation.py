@@ -67,6 +67,7 @@ class LostReference:
         reason: why it is undecided.
         minute: of the row on its own clock, :data:`NO_MINUTE` if it has none.
         is_silent: nothing at all tells of this row, so that its id alone may speak for it.
+        namesakes: the conflict, if the evidence names several users of one name; decided once they are one.
     """
 
     table: str
@@ -79,6 +80,7 @@ class LostReference:
     reason: str
     minute: int = NO_MINUTE
     is_silent: bool = False
+    namesakes: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +235,9 @@ class _Reconciler:
             return lost(person, rule)
         if match.person is not None and not match.person.startswith((CONFLICT, NOBODY)):
             return lost(match.person, match.method)
+        if match.person is not None and match.person.startswith(CONFLICT):
+            undecided = lost(None, match.method, "several users match the name in the archive")
+            return replace(undecided, namesakes=match.person)
         if not row.minutes:
             return lost(None, "", "the offset between this column's clock and the archive's is not known")
         if match.person is not None or any(c.startswith(CONFLICT) for c in match.candidates):
@@ -264,6 +269,7 @@ class _Reconciler:
                 reason,
                 minute,
                 is_silent=not author.evidence and not author.person,
+                namesakes=author.namesakes,
             )
 
     def _inviters(self) -> Iterable[LostReference]:

@@ -199,9 +199,17 @@ class SiteView:
             return True
         return fact_person.startswith(CONFLICT) and self.keys_of_users.get(row_person) == fact_person[len(CONFLICT) :]
 
+    @cached_property
+    def _registrations_of(self) -> dict[str, list[int]]:
+        return {}
+
     def registrations_of(self, user_id: str) -> list[int]:
         """Minutes at which the user's name was registered."""
-        return self.registrations.registrations_of(self.keys_of_users[user_id], self.display_names[user_id])
+        if user_id not in self._registrations_of:
+            self._registrations_of[user_id] = self.registrations.registrations_of(
+                self.keys_of_users[user_id], self.display_names[user_id]
+            )
+        return self._registrations_of[user_id]
 
     @cached_property
     def earliest_presence(self) -> Mapping[str, int]:

@@ -44,6 +44,7 @@ class SmallSite:
         self.archives.mkdir(parents=True)
         self.database = self.root / "thywill.db"
         self.connection = sqlite3.connect(self.database, isolation_level=None)
+        self.connection.execute("PRAGMA synchronous = OFF")
         create_tables(self.connection, nullable_references=self.nullable)
         self._days: set[tuple[str, str]] = set()
         self._last_id = 0

@@ -191,3 +191,45 @@ class TestPlausibility:
         for prayer, other in ((one, two), (two, three), (three, one)):
             site.set("prayer", prayer, text_file_path=f"text_archives/{site.paths[other]}")
         assert found(site) == {"path_of_another_record": 3}
+
+
+class TestOddDatabases:
+    def test_tables_that_came_with_later_versions_may_be_lacking(self, site: SmallSite) -> None:
+        for table in (
+            "invitetoken",
+            "session",
+            "role",
+            "user_roles",
+            "authapproval",
+            "notification_state",
+            "prayerskip",
+        ):
+            site.connection.execute(f"DROP TABLE {table}")
+        lost = site.mark("admin", next(iter(site.paths)), "2025-03-01 10:00")
+        site.set("prayermark", lost, user_id=None)
+        assert found(site) == {"mark_without_user": 1}
+        assert len(site.plan().plan.ready) == 1
+
+    @pytest.mark.parametrize("stored", ["", "yesterday", None, "2025-02-10T10:00:10+00:00", "0001-01-01 00:00:00", 12])
+    def test_times_of_any_form_are_survived(self, site: SmallSite, stored: object) -> None:
+        prayer = next(iter(site.paths))
+        mark = site.mark("admin", prayer, "2025-02-10 10:00")
+        site.connection.execute("CREATE TABLE loose AS SELECT * FROM prayermark")
+        site.connection.execute("DROP TABLE prayermark")
+        site.connection.execute("ALTER TABLE loose RENAME TO prayermark")
+        site.set("prayermark", mark, created_at=stored, user_id=None)
+        proposal = site.plan()
+        assert all(a.status == "needs_review" or a.after == "admin" for a in proposal.plan.actions)
+
+    def test_an_empty_site_is_looked_at(self, tmp_path: Path) -> None:
+        empty = SmallSite(tmp_path / "empty")
+        empty.files["users/2025_01_users.txt"] = ["User Registrations for January 2025", ""]
+        assert found(empty) == {}
+        assert empty.look().detection.consistency["marks"].score is None
+
+    def test_an_archive_beside_an_empty_database_is_all_missing(self, site: SmallSite) -> None:
+        for table in ("user", "prayer", "prayermark", "prayer_activity_log"):
+            site.connection.execute(f"DELETE FROM {table}")
+        assert found(site) == {"missing_user": 2, "missing_prayer": 3}
+        proposal = site.plan(insert_missing=True)
+        assert {a.action for a in proposal.plan.ready} == {"insert_user", "set_inviter", "insert_row"}

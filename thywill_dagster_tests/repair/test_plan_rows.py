@@ -153,6 +153,18 @@ class TestUsersOfOneName:
         assert action_on(proposal, "user", double) is None
         assert "decisions" in reason_for(proposal, "user", double, "display_name")
 
+    def test_rows_that_only_the_name_proves_go_to_the_one_who_stays(self, site: SmallSite, double: str) -> None:
+        prayer = site.prayer(double, "2025-03-10 09:00", name="BO")
+        mark = site.mark(double, prayer, "2025-03-10 10:00", name="BO", log=False)
+        site.set("prayer", prayer, author_id=None)
+        site.set("prayermark", mark, user_id=None)
+        assert "several users" in reason_for(site.plan(), "prayermark", mark, "user_id")
+        proposal = site.plan(merge_duplicates=True)
+        for table, key, column in (("prayer", prayer, "author_id"), ("prayermark", mark, "user_id")):
+            assert action_on(proposal, table, key, column).after == "b" * 32
+        site.repair(merge_duplicates=True)
+        assert not site.plan(merge_duplicates=True).plan.actions
+
     def test_the_first_user_is_not_merged_away_even_by_a_decision(self, site: SmallSite, tmp_path: Path) -> None:
         decisions = tmp_path / "decisions.yaml"
         decisions.write_text(f"merge:\n  - survivor: {'b' * 32}\n    users: [admin]\n")

@@ -9,6 +9,7 @@ from functools import cached_property
 
 import pandas as pd
 
+from thywill_dagster.identity.username_mapping import CONFLICT
 from thywill_dagster.integrity.columns import NO_MINUTE
 from thywill_dagster.integrity.detection import PATH_TABLES, Detection
 from thywill_dagster.integrity.paths import common_style, files_by_prayer
@@ -159,6 +160,15 @@ class Draft:
     def who_stays(self, user_id: str) -> str:
         """The user who will be there under this id, or who stays when it is merged away."""
         return self.merging.get(user_id, user_id)
+
+    def who_remains(self, namesakes: str) -> str:
+        """The one user of a name that several have, if this plan merges them into one; empty otherwise."""
+        if not namesakes:
+            return ""
+        remaining = {
+            self.who_stays(user_id) for user_id in self.site.mapping.by_key.get(namesakes[len(CONFLICT) :], ())
+        }
+        return remaining.pop() if len(remaining) == 1 else ""
 
     def why_not_survivor(self, user_id: str, minute: int) -> str:
         """Why a row of this time may be about another person of the same name; empty if it cannot."""

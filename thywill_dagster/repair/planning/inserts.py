@@ -165,7 +165,7 @@ def _insert(
     needed: tuple[str, ...] = (),
     *,
     row_id: str = "",
-    finding: str = "missing_mark",
+    finding: str = "",
 ) -> Action:
     row_id = row_id or new_row_id(
         table, row.get("prayer_id"), row.get("action") or row.get("attribute_name"), *evidence
@@ -195,7 +195,7 @@ def _insert(
         reason=reason,
         depends_on=(*who.needed, *needed),
         unproven_columns=tuple(unproven),
-        finding=finding,
+        finding=finding or ("missing_prayer" if needed else "missing_mark"),
     )
 
 
@@ -289,9 +289,7 @@ class _Prayer:
         row = {"attribute_name": attribute, "attribute_value": value, "created_by": who.user_id}
         if not self.leftovers.has_row(self.prayer_id, attribute):
             content = {**common, **row, "text_file_path": stored}
-            yield _insert(
-                self.draft, "prayer_attributes", content, fact.evidence, who, needed, finding="missing_prayer"
-            )
+            yield _insert(self.draft, "prayer_attributes", content, fact.evidence, who, needed)
         if self.leftovers.has_row(self.prayer_id, f"set_{attribute}"):
             return
         log = {"user_id": who.user_id, "action": f"set_{attribute}", "old_value": None, "new_value": value}

@@ -28,12 +28,12 @@ def plan_references(draft: Draft) -> None:
         cell = (lost.table, lost.primary_key, lost.column)
         if lost.value in by_id:
             draft.heal(cell, by_id[lost.value])
-        elif lost.person is None:
+        elif not (person := lost.person or draft.who_remains(lost.namesakes)):
             draft.leave(cell, lost.reason)
         elif not may_repoint[lost.table, lost.column]:
             draft.leave(cell, GIVES_ACCESS)
         else:
-            _plan_lost(draft, lost, lost.person)
+            _plan_lost(draft, lost, person)
     for wrong in draft.detection.wrong:
         _plan_wrong(draft, wrong)
 
@@ -48,8 +48,10 @@ def _plan_lost(draft: Draft, lost: LostReference, person: str) -> None:
             return
         user_id, needed = user.user_id, (user.action.action_id,)
     else:
-        reason = draft.why_not_survivor(person, _earliest_minute(draft, lost, person))
-        reason = reason or draft.why_not_survivor(person, lost.minute)
+        earliest = _earliest_minute(draft, lost, person)
+        reason = draft.why_not_survivor(person, earliest)
+        if earliest != lost.minute:
+            reason = reason or draft.why_not_survivor(person, lost.minute)
         user_id = draft.who_stays(person)
     key = shown_key(lost.table, lost.primary_key)
     draft.actions.append(

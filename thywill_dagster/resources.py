@@ -30,7 +30,11 @@ RECORD_FRAMES = {
 class SiteResource(dg.ConfigurableResource):
     """The site that the assets look at; what is left out comes from the environment of the process."""
 
-    database: str | None = Field(default=None, description="Path or SQLAlchemy URL of the application's database.")
+    database: str | None = Field(
+        default=None,
+        description="Path or SQLAlchemy URL of the application's database. What is given here is recorded, so a URL with a"
+        " password belongs in THYWILL_DATABASE_URL.",
+    )
     archives: str | None = Field(default=None, description="Root of the archive tree.")
     app_dir: str | None = Field(default=None, description="Directory that stored relative paths are relative to.")
     data_dir: str | None = Field(default=None, description="Where plans, backups and reports are kept.")

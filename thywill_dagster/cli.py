@@ -387,7 +387,9 @@ class _clear_errors:
             content = CommandResult(mode="dry_run", problems=[problem]).to_json()
             click.echo(json.dumps(content, ensure_ascii=False))
         word = {CouldNotLookError: "could not look: ", RefusedError: "refused: "}.get(type(error), "")
-        click.echo(f"thywill-dagster: {word}{error}", err=True)
+        from thywill_dagster.repair.explain import printable
+
+        click.echo(f"thywill-dagster: {word}{printable(str(error))}", err=True)
         sys.exit(error.exit_status)
 
 

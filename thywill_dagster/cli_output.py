@@ -10,10 +10,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
+from rich.text import Text
 
 from thywill_dagster import progress
 from thywill_dagster.integrity.findings import FINDING_KINDS
 from thywill_dagster.monitoring.status import SiteStatus
+from thywill_dagster.repair.explain import printable
 from thywill_dagster.repair.report import shown_score
 
 PROBLEMS_SHOWN = 10
@@ -21,7 +23,12 @@ PROBLEMS_SHOWN = 10
 
 def make_console(*, on_error_stream: bool = False) -> Console:
     """A console that never guesses at names in the text."""
-    return Console(stderr=on_error_stream, highlight=False, soft_wrap=True)
+    return Console(stderr=on_error_stream, highlight=False, emoji=False, soft_wrap=True)
+
+
+def plain(text: str) -> str:
+    """A text of the site as it may stand in a line for the console: nothing in it is markup or moves the cursor."""
+    return escape(printable(text))
 
 
 @contextmanager
@@ -56,9 +63,9 @@ def print_answer(content: Mapping[str, Any], command: str) -> None:
     console.print(agreement_table(content["consistency"]))
     print_problems(console, content["problems"])
     if content["report"]:
-        console.print(f"Report: {escape(content['report'])}")
+        console.print(f"Report: {plain(content['report'])}")
     if content["backup"]:
-        console.print(f"Backup: {escape(content['backup'])}")
+        console.print(f"Backup: {plain(content['backup'])}")
     if is_execute:
         print_executed(console, content)
     elif is_repair:
@@ -77,7 +84,7 @@ def print_dry_run(console: Console, content: Mapping[str, Any], command: str) ->
         counts["planned"] > counts["needs_review"] + counts["skipped"] for counts in content["actions"].values()
     )
     advice = (
-        f"To do it: thywill-dagster {escape(command)} --execute"
+        f"To do it: thywill-dagster {plain(command)} --execute"
         if is_any_ready
         else "There is nothing that could be done automatically."
     )
@@ -89,15 +96,15 @@ def print_guards(console: Console, content: Mapping[str, Any], command: str) -> 
     guards = content["guards"]
     table = Table("guard", "what", title="Guards", title_justify="left")
     for name in guards["dropped"]:
-        table.add_row(escape(name), "dropped")
+        table.add_row(plain(name), "dropped")
     for name in guards["created"]:
-        table.add_row(escape(name), "created")
+        table.add_row(plain(name), "created")
     if not table.row_count:
         table.add_row("none", "all as it should be")
     console.print(table)
     for column, count in guards["orphans"].items():
         if count:
-            console.print(f"{count} rows of {escape(column)} break the rule already; they stay as they are.")
+            console.print(f"{count} rows of {plain(column)} break the rule already; they stay as they are.")
     if content["mode"] == "dry_run":
         console.print(f"[bold]Dry run: nothing was changed.[/bold] To do it: thywill-dagster {command} --execute")
 
@@ -180,9 +187,13 @@ def print_problems(console: Console, problems: list[Mapping[str, Any]]) -> None:
     """The first problems and how many more there are."""
     for problem in problems[:PROBLEMS_SHOWN]:
         place = f"{problem['path']}:{problem['line']}" if problem["line"] else problem["path"]
-        console.print(f"[yellow]problem[/yellow] {escape(place)}{': ' if place else ''}{escape(problem['reason'])}")
+        _print_problem(console, f"{place}{': ' if place else ''}{problem['reason']}")
     if len(problems) > PROBLEMS_SHOWN:
         console.print(f"... and {len(problems) - PROBLEMS_SHOWN} more problems, listed in the report")
+
+
+def _print_problem(console: Console, text: str) -> None:
+    console.print(Text.assemble(("problem", "yellow"), f" {printable(text)}"))
 
 
 def print_status(status: SiteStatus) -> None:
@@ -192,12 +203,12 @@ def print_status(status: SiteStatus) -> None:
     table.add_row("last daily check", _ago(status.age_hours))
     table.add_row("last look", "never" if status.looked_at is None else f"{status.looked_at:%Y-%m-%d %H:%M} UTC")
     table.add_row("open findings", "unknown" if status.open_findings is None else f"{status.open_findings:,}")
-    table.add_row("failing", escape(", ".join(status.failing)) or "nothing that alerts know of")
+    table.add_row("failing", plain(", ".join(status.failing)) or "nothing that alerts know of")
     table.add_row("alerts not delivered", str(status.waiting_messages))
     table.add_row("guards", status.guards)
     console.print(table)
     for problem in status.problems:
-        console.print(f"[yellow]problem[/yellow] {escape(problem)}")
+        _print_problem(console, problem)
 
 
 def _ago(hours: float | None) -> str:

@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from thywill_dagster import chain, commands
-from thywill_dagster.cli_output import before_after_table, findings_table, make_console
+from thywill_dagster.cli_output import before_after_table, findings_table, make_console, plain
 from thywill_dagster.commands import Answer
 from thywill_dagster.errors import UsageError
 from thywill_dagster.repair.actions import Action
@@ -57,11 +56,11 @@ def run_demo(directory: Path, *, is_recorded: bool) -> int:
     planned = _run(settings, "plan_reconstruction", {}, is_recorded=is_recorded)
     plan = read_plan(settings.data_dir, planned.content["plan_id"])
     console.print(_samples(plan.actions, _names(site.database)))
-    console.print(f"{len(plan.actions)} changes in the plan. The whole report: {escape(planned.content['report'])}")
+    console.print(f"{len(plan.actions)} changes in the plan. The whole report: {plain(planned.content['report'])}")
     console.rule("4. Execute: backup, guarded and journalled batches, verification")
     applied = _run(settings, "apply_reconstruction", {"plan_id": planned.content["plan_id"]}, is_recorded=is_recorded)
     console.print(before_after_table(applied.content, is_execute=True))
-    console.print(f"Backup: {escape(applied.content['backup'])}")
+    console.print(f"Backup: {plain(applied.content['backup'])}")
     console.rule("5. Compared with what the site was before it was damaged")
     wrong = _compare(console, site, truth)
     _print_next_steps(console, settings, applied)
@@ -107,9 +106,9 @@ def _print_site(console: Console, site: SampleSite, truth: Sequence[DamagedCell]
             for table in ("user", "prayer", "prayermark", "prayer_attributes", "prayer_activity_log")
         }
     files = sum(path.is_file() for path in site.archives.rglob("*"))
-    console.print(f"Database: {escape(str(site.database))}")
+    console.print(f"Database: {plain(str(site.database))}")
     console.print(", ".join(f"{count} {table} rows" for table, count in rows.items()))
-    console.print(f"Archives: {escape(str(site.archives))} ({files} files)")
+    console.print(f"Archives: {plain(str(site.archives))} ({files} files)")
     table = Table("damage done", "cells", title_justify="left")
     table.columns[1].justify = "right"
     for kind, count in Counter(cell.kind for cell in truth).most_common():
@@ -134,7 +133,7 @@ def _samples(actions: Sequence[Action], names: dict[str, str]) -> Table:
             action.rule,
             shown_evidence(action.evidence),
         )
-        table.add_row(*(escape(cell) for cell in cells))
+        table.add_row(*(plain(cell) for cell in cells))
     return table
 
 
@@ -179,8 +178,8 @@ def _print_next_steps(console: Console, settings: SiteSettings, applied: Answer)
     )
     console.rule("Next")
     console.print("Look again, or take it back:")
-    console.print(escape(f"  thywill-dagster validate-consistency {site}"))
-    console.print(escape(f"  thywill-dagster undo {applied.content['run_id']} {site}"))
+    console.print(plain(f"  thywill-dagster validate-consistency {site}"))
+    console.print(plain(f"  thywill-dagster undo {applied.content['run_id']} {site}"))
 
 
 def _now() -> datetime:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from thywill_dagster.commands import Answer, read_answer
 from thywill_dagster.errors import ThyWillError
 from thywill_dagster.repair.plan_files import make_private_folder, write_private
 from thywill_dagster.settings import SiteSettings, has_password
+from thywill_dagster.store.engine import database_file
 
 HOME_VARIABLE = "DAGSTER_HOME"
 
@@ -45,6 +46,9 @@ def run_recorded(settings: SiteSettings, job: RecordedJob) -> Answer:
     Raises:
         ThyWillError: what the core raised; the run is recorded as failed with the same sentence.
     """
+    if has_password(settings.database):
+        # Left out of the record it would be another database, the one of the environment.
+        settings = replace(settings, database=str(database_file(settings.database)))
     prepare_home(settings)
     definition = build_definitions().resolve_job_def(job.name)
     config = {
@@ -88,13 +92,13 @@ def prepare_home(settings: SiteSettings) -> Path:
 
 
 def _site_config(settings: SiteSettings) -> dict[str, str]:
-    """The site as the run records it, so that the same can be run again from the UI. No password is recorded."""
+    """The site as the run records it, so that the same can be run again from the UI; the database is a file."""
     config = {
         "archives": str(settings.archives),
         "app_dir": str(settings.app_dir),
         "data_dir": str(settings.data_dir),
         "archive_timezone": settings.archive_timezone,
         "decisions": str(settings.decisions) if settings.decisions else None,
-        "database": None if has_password(settings.database) else settings.database,
+        "database": settings.database,
     }
     return {name: value for name, value in config.items() if value is not None}

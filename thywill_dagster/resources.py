@@ -30,7 +30,11 @@ RECORD_FRAMES = {
 class SiteResource(dg.ConfigurableResource):
     """The site that the assets look at; what is left out comes from the environment of the process."""
 
-    database: str | None = Field(default=None, description="Path or SQLAlchemy URL of the application's database.")
+    database: str | None = Field(
+        default=None,
+        description="Path or SQLAlchemy URL of the application's database. What is given here is recorded, so a URL with a"
+        " password belongs in THYWILL_DATABASE_URL.",
+    )
     archives: str | None = Field(default=None, description="Root of the archive tree.")
     app_dir: str | None = Field(default=None, description="Directory that stored relative paths are relative to.")
     data_dir: str | None = Field(default=None, description="Where plans, backups and reports are kept.")
@@ -102,6 +106,10 @@ class FrameIOManager(dg.UPathIOManager):
 
     extension = ".parquet"
 
+    def make_directory(self, path: UPath) -> None:
+        """For this user only. Not made before a step needs it: a step can say clearly why it cannot be made."""
+        make_private_folder(Path(path))
+
     def dump_to_path(self, context: dg.OutputContext, obj: pd.DataFrame, path: UPath) -> None:
         """Writes under another name first, for this user only: a file that is there is whole."""
         partial = path.with_name(path.name + ".partial")
@@ -120,10 +128,8 @@ class FrameIOManager(dg.UPathIOManager):
     required_resource_keys={"site"}, description="Frames of the site, as Parquet in its folder of the data directory."
 )
 def frame_storage(context: dg.InitResourceContext) -> FrameIOManager:
-    """An I/O manager for the folder of the run's own site, which is created for this user only."""
-    folder = chain.SiteFolders.of(context.resources.site.settings()).frames
-    make_private_folder(folder)
-    return FrameIOManager(base_path=UPath(folder))
+    """An I/O manager for the folder of the run's own site."""
+    return FrameIOManager(base_path=UPath(chain.SiteFolders.of(context.resources.site.settings()).frames))
 
 
 def utc_now() -> datetime:

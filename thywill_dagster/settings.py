@@ -187,9 +187,13 @@ def database_identity(database: str) -> str:
 
 
 def has_password(database: str) -> bool:
-    """Whether a database URL holds a password, so that it must not be written down."""
-    scheme, is_url, rest = database.partition("://")
-    return bool(scheme and is_url) and "@" in rest.split("/", 1)[0]
+    """Whether a database URL may hold a password, in its place or in its query, so that it must not be written down."""
+    _, is_url, rest = database.partition("://")
+    if not is_url:
+        return False
+    # In a URL that nobody can parse the password may stand anywhere; in the path of a file there is none.
+    place = rest if sqlite_path(database) is None else rest.split("/", 1)[0]
+    return "@" in place or "?" in rest
 
 
 def _default_data_dir(env: Mapping[str, str]) -> Path:

@@ -63,6 +63,9 @@ class Section:
     blocks: Sequence[str | Table | Preformatted | Figure | Tree]
 
 
+LONGEST_CELL = 500
+"""Characters of a text in a table or a tree. Some old names have no limit."""
+
 TREE_LINES = 400
 """Lines of a tree in Markdown; a larger one is cut below the depth at which it fits."""
 DEEPEST_NESTING = 60
@@ -101,7 +104,7 @@ def render_markdown(title: str, sections: Sequence[Section], *, level: int = 1) 
                 lines += [*(f"    {line}" for line in _tree_lines(block)), ""]
             elif isinstance(block, Preformatted):
                 # No fence can be closed from inside an indented block.
-                lines += [*(f"    {line}" for line in block.text.split("\n")), ""]
+                lines += [*(f"    {line}" for line in _shown(block.text).split("\n")), ""]
             else:
                 lines += [_markdown(block), ""]
     return "\n".join(lines)
@@ -120,9 +123,9 @@ def render_html(title: str, sections: Sequence[Section]) -> str:
             elif isinstance(block, Tree):
                 body += _html_tree(block)
             elif isinstance(block, Preformatted):
-                body.append(f"<pre>{html.escape(block.text)}</pre>")
+                body.append(f"<pre>{html.escape(_shown(block.text))}</pre>")
             else:
-                body.append(f"<p>{html.escape(block)}</p>")
+                body.append(f"<p>{html.escape(_shown(block))}</p>")
     policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -139,8 +142,8 @@ def render_markdown_table(table: Table) -> str:
     return "\n".join(_markdown_table(table))
 
 
-def _markdown(value: object) -> str:
-    text = " ".join(_shown(value).split("\n")) if isinstance(value, str) else _shown(value)
+def _markdown(value: object, longest: int | None = None) -> str:
+    text = " ".join(_shown(value, longest).split("\n")) if isinstance(value, str) else _shown(value)
     return text.translate(_MARKDOWN_SPECIAL) if not isinstance(value, int | float) else text
 
 
@@ -149,7 +152,7 @@ def _markdown_table(table: Table) -> list[str]:
         "| " + " | ".join(_markdown(column) for column in table.columns) + " |",
         "|" + "|".join("---:" if _is_numeric(table, i) else "---" for i in range(len(table.columns))) + "|",
     ]
-    lines += ["| " + " | ".join(_markdown(cell) for cell in row) + " |" for row in table.rows]
+    lines += ["| " + " | ".join(_markdown(cell, LONGEST_CELL) for cell in row) + " |" for row in table.rows]
     if table.total is not None and table.total > len(table.rows):
         lines += ["", f"{table.total - len(table.rows):,} more are not shown."]
     return lines
@@ -161,7 +164,7 @@ def _html_table(table: Table) -> list[str]:
     head = "".join(f"<th{c}>{html.escape(column)}</th>" for c, column in zip(css, table.columns, strict=True))
     lines = [f"<table><thead><tr>{head}</tr></thead><tbody>"]
     for row in table.rows:
-        cells = "".join(f"<td{c}>{html.escape(_shown(cell))}</td>" for c, cell in zip(css, row, strict=True))
+        cells = "".join(f"<td{c}>{html.escape(_shown(cell, LONGEST_CELL))}</td>" for c, cell in zip(css, row, strict=True))
         lines.append(f"<tr>{cells}</tr>")
     lines.append("</tbody></table>")
     if table.total is not None and table.total > len(table.rows):
@@ -182,7 +185,7 @@ def _tree_lines(tree: Tree) -> list[str]:
             continue
         is_cut = branch.depth == deepest and branch.below
         note = f"  (+ {branch.below:,} below, not shown)" if is_cut else f"  ({branch.below:,} below)"
-        text = " ".join(_shown(branch.text).split())
+        text = " ".join(_shown(branch.text, LONGEST_CELL).split())
         lines.append("  " * branch.depth + f"- {text}{note if branch.below else ''}")
     left = sum(branch.depth <= deepest for branch in tree.branches) - len(lines)
     return [*lines, f"... {left:,} more are not shown"] if left else lines or ["nobody"]
@@ -198,7 +201,7 @@ def _html_tree(tree: Tree) -> list[str]:
             open_branches.pop()
             lines.append("</details>")
         deeper = f" <small>level {branch.depth}</small>" if branch.depth > level else ""
-        text = html.escape(" ".join(_shown(branch.text).split())) + deeper
+        text = html.escape(" ".join(_shown(branch.text, LONGEST_CELL).split())) + deeper
         if branch.below:
             count = f" <small>{branch.below:,} below</small>"
             lines.append(f"<details{' open' if level < 2 else ''}><summary>{text}{count}</summary>")
@@ -212,12 +215,15 @@ def _is_numeric(table: Table, column: int) -> bool:
     return bool(table.rows) and all(isinstance(row[column], int | float | None) for row in table.rows)
 
 
-def _shown(value: object) -> str:
+def _shown(value: object, longest: int | None = None) -> str:
     if value is None:
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}"
+    text = str(value)
+    if longest is not None and len(text) > longest:
+        text = f"{text[:longest]}… ({len(text):,} characters)"
     # A control character or a change of writing direction could make a cell look like another one.
-    return "".join(c if c.isprintable() or c == "\n" else f"\\u{ord(c):04x}" for c in str(value))
+    return "".join(c if c.isprintable() or c == "\n" else f"\\u{ord(c):04x}" for c in text)

@@ -55,7 +55,8 @@ _EVENT = re.compile(
     rf"{TIMESTAMP_PATTERN} - .* (?:prayed this prayer|marked this prayer as answered"
     r"|archived this prayer|restored this prayer|flagged this prayer)"
 )
-_SUBMITTED = re.compile(rf"({CLOCK_PATTERN} - .* submitted prayer [^ ]+ \()(.*)(\))")
+_SUBMITTED = re.compile(rf"({CLOCK_PATTERN} - .*? submitted prayer [^ ]+ \()(.*?)(\)?)")
+"""The tag may have a line break, and then its line has no end."""
 _MONTHLY = re.compile(rf"{CLOCK_PATTERN} - .*")
 _REGISTRATION = re.compile(rf"{TIMESTAMP_PATTERN} - .* joined (?:directly|on invitation from .*)")
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from thywill_dagster.errors import RefusedError, UsageError
+from thywill_dagster.errors import CouldNotLookError, RefusedError, UsageError
 from thywill_dagster.repair.actions import Action, Plan, action_lines
 from thywill_dagster.repair.plan import Proposal, Unresolved
 
@@ -136,10 +136,17 @@ def read_unresolved(data_dir: Path, plan_id: str) -> Sequence[Unresolved]:
 
 
 def make_private_folder(folder: Path) -> None:
-    """Creates a folder, and those above it, for this user only."""
-    for parent in reversed((folder, *folder.parents)):
-        if not parent.exists():
-            parent.mkdir(mode=0o700)
+    """Creates a folder, and those above it, for this user only.
+
+    Raises:
+        CouldNotLookError: it cannot be created.
+    """
+    try:
+        for parent in reversed((folder, *folder.parents)):
+            if not parent.exists():
+                parent.mkdir(mode=0o700)
+    except OSError as error:
+        raise CouldNotLookError(f"{folder} cannot be created ({error.strerror}); check --data-dir") from error
 
 
 def write_private(path: Path, content: str) -> None:

@@ -139,6 +139,20 @@ def test_a_reviewed_plan_can_be_applied_by_its_id(damaged: Site) -> None:
     assert damaged.wrong_cells() == []
 
 
+def test_users_of_one_name_are_merged_with_consent_and_come_back_with_an_undo(damaged: Site) -> None:
+    before = damaged.rows()
+    done = call(
+        "reconstruct-from-archives", "--execute", "--merge-duplicates", *damaged.arguments(), "--no-record", "--json"
+    )
+    answer = json.loads(done.stdout)
+    assert done.returncode == 0, (answer["problems"], {k: v for k, v in answer["after"].items() if v})
+    assert answer["actions"]["merge_users"]["applied"] == 1
+    assert len(damaged.query("SELECT id FROM user")) == len(before["user"])
+
+    assert call("undo", answer["run_id"], "--execute", *damaged.arguments(), "--no-record").returncode == 0
+    assert damaged.rows() == before
+
+
 def test_only_the_selected_changes_are_made(damaged: Site) -> None:
     options = ["--only", "path_temporary", "--limit", "10", "--max-risk", "low"]
     done = call("reconstruct-from-archives", "--execute", *options, *damaged.arguments(), "--json", "--no-record")

@@ -62,9 +62,20 @@ def plan_merges(draft: Draft, merges: Sequence[Merge]) -> None:
 
     Without consent only the merge itself is listed.
     """
+    for merge in merges:
+        if not merge.reason:
+            _leave_own_row(draft, merge)
     planned: dict[Cell, str] = {(a.table, a.primary_key, a.column): a.action_id for a in draft.actions if a.column}
     for merge in merges:
         _plan_merge(draft, merge, planned)
+
+
+def _leave_own_row(draft: Draft, merge: Merge) -> None:
+    """Takes back what was planned for the row that goes: its inviter and its path go with it."""
+    own = [a for a in draft.actions if a.table == "user" and a.primary_key == merge.gone and a.column]
+    for action in own:
+        draft.actions.remove(action)
+        draft.leave(("user", merge.gone, str(action.column)), f"this row goes: it is merged into user {merge.survivor}")
 
 
 def _are_distinct(site: SiteView, one: str, other: str) -> bool:

@@ -116,7 +116,12 @@ def dry_run(
     known = recall_answer(folders.known_answers, key)
     if known is not None and Path(known.content["report"]).exists():
         try:
-            renew_plan(settings.data_dir, known.content["plan_id"], taken_at=snapshot.taken_at)
+            renew_plan(
+                settings.data_dir,
+                known.content["plan_id"],
+                database=snapshot.source,
+                taken_at=snapshot.taken_at,
+            )
             renew_look(Path(known.look), taken_at=snapshot.taken_at)
             return Answer(known.content, known.exit_status)
         except ThyWillError:

@@ -32,8 +32,8 @@ class SiteResource(dg.ConfigurableResource):
 
     database: str | None = Field(
         default=None,
-        description="Path or SQLAlchemy URL of the application's database. What is given here is recorded, so a URL with a"
-        " password belongs in THYWILL_DATABASE_URL.",
+        description="Path or SQLAlchemy URL of the application's database. What is given here is recorded, so a URL"
+        " with a password belongs in THYWILL_DATABASE_URL.",
     )
     archives: str | None = Field(default=None, description="Root of the archive tree.")
     app_dir: str | None = Field(default=None, description="Directory that stored relative paths are relative to.")

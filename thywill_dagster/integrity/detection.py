@@ -393,8 +393,10 @@ class _Detector:
         for user_id, key in self.site.keys_of_users.items():
             rows_by_key.setdefault(key or f"?{user_id}", []).append(user_id)
         for ids in rows_by_key.values():
-            for user_id in ids[1:]:
-                yield Finding("duplicate_users", "user", user_id, "display_name", ids[0])
+            survivor = oldest_user(self.site, ids)
+            for user_id in ids:
+                if user_id != survivor:
+                    yield Finding("duplicate_users", "user", user_id, "display_name", survivor)
         archive = matched = 0
         for key in book.registered_keys():
             spellings = len({line.name for line in book.lines_of(key)})
@@ -473,6 +475,17 @@ def build_tree(users: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
         }
     ).astype(dict(TREE_COLUMNS))
     return frame.sort_values(["depth", "display_name", "user_id"], ignore_index=True), sorted(cycles)
+
+
+def oldest_user(site: SiteView, user_ids: Sequence[str]) -> str:
+    """Of users of one name the one who stays, as in the application's own merge; always the first user, ``admin``."""
+    minutes = site.created_minutes
+
+    def age(user_id: str) -> tuple[bool, int, str]:
+        minute = minutes[user_id]
+        return user_id != "admin", minute if minute != NO_MINUTE else 2**60, user_id
+
+    return min(user_ids, key=age)
 
 
 def users_files(site: SiteView, user_id: str) -> frozenset[str]:

@@ -71,8 +71,8 @@ def _write_header(folder: Path, plan: Plan, plan_id: str) -> None:
     write_private(folder / PLAN_FILE, json.dumps(header, ensure_ascii=False, indent=1) + "\n")
 
 
-def renew_plan(data_dir: Path, plan_id: str, *, taken_at: datetime) -> None:
-    """Notes that the stored plan is what a look at this later time would plan again.
+def renew_plan(data_dir: Path, plan_id: str, *, database: str, taken_at: datetime) -> None:
+    """Notes that the stored plan is what a look at this database at this later time would plan again.
 
     Raises:
         UsageError: there is no such plan.
@@ -80,7 +80,8 @@ def renew_plan(data_dir: Path, plan_id: str, *, taken_at: datetime) -> None:
     """
     plan = read_plan(data_dir, plan_id)
     folder = plan_folder(data_dir, plan_id)
-    _write_header(folder, replace(plan, provenance={**plan.provenance, "taken_at": taken_at.isoformat()}), plan_id)
+    renewed = {**plan.provenance, "database": database, "taken_at": taken_at.isoformat()}
+    _write_header(folder, replace(plan, provenance=renewed), plan_id)
 
 
 def read_plan(data_dir: Path, plan_id: str) -> Plan:

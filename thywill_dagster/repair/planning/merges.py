@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from thywill_dagster.integrity.columns import NO_MINUTE, NOTHING
+from thywill_dagster.integrity.columns import NOTHING
+from thywill_dagster.integrity.detection import oldest_user
 from thywill_dagster.integrity.relations import USER_REFERENCES, primary_key_of, shown_key
 from thywill_dagster.integrity.site import SiteView
 from thywill_dagster.repair.actions import Action, CellValue
@@ -37,7 +38,7 @@ def find_merges(draft: Draft) -> list[Merge]:
     pairs = {gone: (stays, True) for gone, stays in decided.items() if stays in site.display_names}
     for key, user_ids in sorted(site.mapping.by_key.items()):
         if key and len(user_ids) > 1:
-            survivor = _survivor(site, user_ids)
+            survivor = oldest_user(site, user_ids)
             for gone in user_ids:
                 if gone != survivor and gone not in pairs:
                     pairs[gone] = (survivor, False)
@@ -71,27 +72,17 @@ def plan_merges(draft: Draft, merges: Sequence[Merge]) -> None:
 
 
 def _leave_own_row(draft: Draft, merge: Merge) -> None:
-    """Takes back what was planned for the row that goes: its inviter and its path go with it."""
+    """Plans nothing for the row that goes: what is wrong with its inviter or its path goes with it."""
     own = [a for a in draft.actions if a.table == "user" and a.primary_key == merge.gone and a.column]
     for action in own:
         draft.actions.remove(action)
-        draft.leave(("user", merge.gone, str(action.column)), f"this row goes: it is merged into user {merge.survivor}")
+    for column in ("invited_by_user_id", "text_file_path"):
+        draft.healed["user", merge.gone, column] = ""
 
 
 def _are_distinct(site: SiteView, one: str, other: str) -> bool:
     names, decisions = site.display_names, site.decisions
     return decisions.are_distinct(names[one], names[other]) or decisions.are_distinct(one, other)
-
-
-def _survivor(site: SiteView, user_ids: Sequence[str]) -> str:
-    """The oldest row, as in the application's own merge; of the administrators' ids the first user's."""
-    minutes = site.created_minutes
-
-    def age(user_id: str) -> tuple[bool, int, str]:
-        minute = minutes[user_id]
-        return user_id != "admin", minute if minute != NO_MINUTE else 2**60, user_id
-
-    return min(user_ids, key=age)
 
 
 def _plan_merge(draft: Draft, merge: Merge, planned: Mapping[Cell, str]) -> None:

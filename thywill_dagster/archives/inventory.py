@@ -1,4 +1,4 @@
-"""The archive directory to a list of files; with ``zip_source`` the only module here that touches the disk.
+"""The archive directory to a list of files, and the only way in which they are opened.
 
 Links are never followed: one may lead out of the archive or in a circle. What is left out for that reason is
 reported. The root itself may be a link, because a site may be mounted where it likes.

@@ -164,7 +164,9 @@ def _html_table(table: Table) -> list[str]:
     head = "".join(f"<th{c}>{html.escape(column)}</th>" for c, column in zip(css, table.columns, strict=True))
     lines = [f"<table><thead><tr>{head}</tr></thead><tbody>"]
     for row in table.rows:
-        cells = "".join(f"<td{c}>{html.escape(_shown(cell, LONGEST_CELL))}</td>" for c, cell in zip(css, row, strict=True))
+        cells = "".join(
+            f"<td{c}>{html.escape(_shown(cell, LONGEST_CELL))}</td>" for c, cell in zip(css, row, strict=True)
+        )
         lines.append(f"<tr>{cells}</tr>")
     lines.append("</tbody></table>")
     if table.total is not None and table.total > len(table.rows):

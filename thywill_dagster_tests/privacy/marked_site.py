@@ -146,7 +146,12 @@ def _damage_further(connection: sqlite3.Connection, mark) -> None:  # type: igno
     # Two users of one name, of whom one is merged away with everything that stands in its row.
     (token,) = connection.execute("SELECT token FROM invitetoken ORDER BY token").fetchone()
     for user_id, name in (("ab" * 16, "Wilhelmina"), ("cd" * 16, "wilhelmina ")):
-        row = {"id": user_id, "display_name": name, "created_at": "2025-06-01 08:00:00.000000", "invite_token_used": token}
+        row = {
+            "id": user_id,
+            "display_name": name,
+            "created_at": "2025-06-01 08:00:00.000000",
+            "invite_token_used": token,
+        }
         row["invited_by_user_id"] = "admin"
         row |= dict.fromkeys(PRIVATE_COLUMNS["user"], mark("belief")) | {"welcome_message_dismissed": 0}
         columns = ", ".join(row)

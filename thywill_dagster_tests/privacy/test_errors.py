@@ -264,7 +264,7 @@ def test_tables_and_columns_that_are_new_do_no_harm(damaged: Site) -> None:
     damaged.change("CREATE TABLE email (address VARCHAR PRIMARY KEY, user_id VARCHAR)")
     damaged.change("CREATE VIEW recent AS SELECT * FROM prayer")
     damaged.change("ALTER TABLE user ADD COLUMN is_supporter BOOLEAN NOT NULL DEFAULT 0")
-    damaged.change("ALTER TABLE prayer ADD COLUMN \"odd 'name\" VARCHAR")
+    damaged.change('ALTER TABLE prayer ADD COLUMN "odd \'name" VARCHAR')
     damaged.change("ALTER TABLE prayermark ADD COLUMN seen BOOLEAN")
     done = call("reconstruct-from-archives", damaged.options(), "--execute", "--no-record")
     assert done.exit_code == 4 + 8, done.output

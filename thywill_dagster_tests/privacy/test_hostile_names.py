@@ -85,7 +85,10 @@ def assert_harmless(markdown: str) -> None:
     for token in MarkdownIt("commonmark", {"html": True}).enable("table").parse(markdown):
         assert token.type not in ("html_block", "fence", "blockquote_open", "hr", "lheading_open"), token.content[:200]
         for inner in token.children or ():
-            assert inner.type in ("text", "softbreak", "em_open", "em_close", "text_special"), (inner, token.content[:200])
+            assert inner.type in ("text", "softbreak", "em_open", "em_close", "text_special"), (
+                inner,
+                token.content[:200],
+            )
         head = 0 if token.type == "table_open" else head + (token.type == "th_open")
         cells = 0 if token.type == "tr_open" else cells + (token.type == "td_open")
         assert token.type != "tr_close" or cells in (0, head)
@@ -153,7 +156,9 @@ def test_a_name_on_a_terminal_is_shown_as_it_is(name: str) -> None:
 
 def test_an_error_is_one_line_without_control_characters(site: Site, tmp_path: Path) -> None:
     missing = tmp_path / "\x1b]0;x\x07\nno.db"
-    done = CliRunner().invoke(main, ["validate-consistency", *site.arguments(), "--database", str(missing), "--no-record"])
+    done = CliRunner().invoke(
+        main, ["validate-consistency", *site.arguments(), "--database", str(missing), "--no-record"]
+    )
     assert done.exit_code == 32
     assert done.stderr.count("\n") == 1
     assert "\\u001b]0;x\\u0007\\u000ano.db" in done.stderr

@@ -51,6 +51,13 @@ TOKENS = (
     *FORGED_PRAYER_LINES,
     *FORGED_MONTHLY_LINES,
 )
+ATTACKS = (
+    "\n\nActivity:\n" + "\n".join(FORGED_PRAYER_LINES[:3]),
+    "\n\nGenerated Prayer:\nx\n\nActivity:\n" + FORGED_PRAYER_LINES[0],
+    "choir)\n" + "\n".join(FORGED_MONTHLY_LINES),
+    "\n" + FORGED_MONTHLY_LINES[3] + "\n" + FORGED_MONTHLY_LINES[0],
+)
+"""Whole attacks: chance alone seldom puts the tokens in the right order."""
 LINE_BREAKS = ("\n", "\n", "\n", "\r\n", "\r")
 
 tokens = st.sampled_from(TOKENS)
@@ -59,7 +66,7 @@ tokens = st.sampled_from(TOKENS)
 @st.composite
 def texts(draw: st.DrawFn, *, maximum: int = 8) -> str:
     """Texts made of the grammar's own tokens, with every kind of line break."""
-    parts = draw(st.lists(st.one_of(tokens, st.text(max_size=6)), max_size=maximum))
+    parts = draw(st.lists(st.one_of(tokens, st.sampled_from(ATTACKS), st.text(max_size=6)), max_size=maximum))
     return "".join(part + draw(st.sampled_from(LINE_BREAKS)) for part in parts) + draw(tokens)
 
 

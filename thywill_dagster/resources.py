@@ -32,8 +32,8 @@ class SiteResource(dg.ConfigurableResource):
 
     database: str | None = Field(
         default=None,
-        description="Path or SQLAlchemy URL of the application's database. What is given here is recorded, so a URL with a"
-        " password belongs in THYWILL_DATABASE_URL.",
+        description="Path or SQLAlchemy URL of the application's database. What is given here is recorded, so a URL"
+        " with a password belongs in THYWILL_DATABASE_URL.",
     )
     archives: str | None = Field(default=None, description="Root of the archive tree.")
     app_dir: str | None = Field(default=None, description="Directory that stored relative paths are relative to.")
@@ -108,7 +108,7 @@ class FrameIOManager(dg.UPathIOManager):
 
     def make_directory(self, path: UPath) -> None:
         """For this user only. Not made before a step needs it: a step can say clearly why it cannot be made."""
-        make_private_folder(Path(path))
+        make_private_folder(Path(str(path)))
 
     def dump_to_path(self, context: dg.OutputContext, obj: pd.DataFrame, path: UPath) -> None:
         """Writes under another name first, for this user only: a file that is there is whole."""

@@ -183,7 +183,9 @@ def test_nothing_of_the_data_moves_the_cursor_or_the_writing_direction(text):
     assert text in (shown, text) and (shown == text or not text.isprintable())
 
 
-@pytest.mark.parametrize("rest", ["(private", "(private)", "(private (private)", "(private submitted prayer x (private)"])
+@pytest.mark.parametrize(
+    "rest", ["(private", "(private)", "(private (private)", "(private submitted prayer x (private"]
+)
 def test_a_tag_is_hidden_also_where_it_goes_on_in_the_next_line(rest: str) -> None:
     shown = show_line("activity/activity_2025_06.txt", 4, f"08:30 - Ana submitted prayer {'a' * 32} {rest}")
     assert shown.startswith(f"08:30 - Ana submitted prayer {'a' * 32} (<text, ")

@@ -7,6 +7,7 @@ script or a link.
 from __future__ import annotations
 
 import html
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -72,6 +73,11 @@ DEEPEST_NESTING = 60
 """Browsers stop nesting elements somewhere; what is deeper is drawn on this level, with its depth said."""
 
 _MARKDOWN_SPECIAL = str.maketrans({**{c: f"\\{c}" for c in "\\`*[]|~"}, "<": "&lt;", ">": "&gt;", "&": "&amp;"})
+
+_EDGE_UNDERSCORE = re.compile(r"(?<!\w)_|_(?!\w)")
+_LINK_BEGIN = re.compile(r":(?=//)|www(?=\.)|(?=@)")
+_WORD_JOINER = "\u2060"
+"""Has no width. Markdown makes links of addresses without being asked, and has no way to escape one."""
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1b1f24; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; }
@@ -144,7 +150,10 @@ def render_markdown_table(table: Table) -> str:
 
 def _markdown(value: object, longest: int | None = None) -> str:
     text = " ".join(_shown(value, longest).split("\n")) if isinstance(value, str) else _shown(value)
-    return text.translate(_MARKDOWN_SPECIAL) if not isinstance(value, int | float) else text
+    if isinstance(value, int | float):
+        return text
+    text = _EDGE_UNDERSCORE.sub(r"\\_", text.translate(_MARKDOWN_SPECIAL))
+    return _LINK_BEGIN.sub(lambda found: found[0] + _WORD_JOINER, text)
 
 
 def _markdown_table(table: Table) -> list[str]:

@@ -12,6 +12,10 @@ known first. Then a row's user is decided if
 Everything else is left undecided, with the candidates. Tainted events take part twice, once as if real and
 once as if forged: a row is decided only if both readings agree, so a forged line can prevent a decision but
 never make one.
+
+The application appends a line and then writes the row, so the rows of a file's lines stand in the order of these
+lines. Where a decision would turn that order round (a row and a line that have lost their partners may happen to
+fit each other), it is withdrawn.
 """
 
 from __future__ import annotations
@@ -25,6 +29,10 @@ from typing import Literal, NamedTuple
 TOLERANCE_MINUTES = 1
 """Row and line come from separate clock reads, which may fall into neighbouring minutes."""
 
+SMALLEST_GAP = 1_000_000
+"""Microseconds between two rows beyond which the order of their lines is the order of the rows: requests that
+overlap may write their lines and rows in different order."""
+
 Method = Literal["known", "only_matching", "line_order", "undecided"]
 
 
@@ -33,7 +41,7 @@ class Row(NamedTuple):
 
     Attributes:
         minutes: on the archive's clock; several if it is not certain how to read the column's clock.
-        time: its exact time, for ordering.
+        time: its exact time in microseconds, for ordering.
         person: its user if known.
         is_ordered: whether its time tells what was first: not in the hour that comes twice in autumn.
     """
@@ -139,6 +147,7 @@ class _Graph:
         is_same: Callable[[str, str], bool],
     ) -> None:
         self.rows = rows
+        self.indexes = indexes
         self.facts = facts
         self.neighbours: list[list[int]] = []
         by_first = sorted(indexes, key=lambda i: (facts[i].first, facts[i].last, i))
@@ -174,7 +183,47 @@ class _Graph:
             and not loose.intersection(group)
             and not freeable.intersection(self.fact_of[row] for row in group)
         }
-        return [self._judge(row, loose, freeable, component, ordered) for row in range(len(self.rows))]
+        matches = [self._judge(row, loose, freeable, component, ordered) for row in range(len(self.rows))]
+        disordered = self._find_disordered(matches)
+        if not disordered:
+            return matches
+        return [
+            Match("undecided", None, (), match.candidates)
+            if match.method == "line_order" or (match.method == "only_matching" and match.person in disordered)
+            else match
+            for match in matches
+        ]
+
+    def _find_disordered(self, matches: Sequence[Match]) -> set[str]:
+        """Persons of rows that stand in another order than the lines, as decided, of one file.
+
+        Only persons with as many rows as lines tell which line is which row's.
+        """
+        rows_of: dict[str, list[int]] = {}
+        for row, match in enumerate(matches):
+            if match.person is not None and self.rows[row].is_ordered:
+                rows_of.setdefault(match.person, []).append(row)
+        facts_of: dict[str, list[Fact]] = {}
+        for fact in self.indexes:
+            facts_of.setdefault(self.facts[fact].person, []).append(self.facts[fact])
+        by_file: dict[str, list[tuple[int, int, str]]] = {}
+        for person, rows in rows_of.items():
+            lines = [fact.file_line for fact in facts_of.get(person, ()) if fact.file_line is not None]
+            if len(rows) == len(lines) == len(facts_of.get(person, ())) and len({path for path, _ in lines}) == 1:
+                times = sorted(self.rows[row].time for row in rows)
+                told = by_file.setdefault(lines[0][0], [])
+                told += [(time, line, person) for time, (_, line) in zip(times, sorted(lines), strict=True)]
+        disordered: set[str] = set()
+        for told in by_file.values():
+            told.sort()
+            latest, earlier = (-1, ""), 0
+            for time, line, person in told:
+                while told[earlier][0] < time - SMALLEST_GAP:
+                    latest = max(latest, told[earlier][1:])
+                    earlier += 1
+                if latest[0] > line:
+                    disordered.update((person, latest[1]))
+        return disordered
 
     def _match(self) -> None:
         """A largest matching that covers as many rows with a known user as possible.

@@ -238,6 +238,8 @@ class _Reconciler:
         if match.person is not None and match.person.startswith(CONFLICT):
             undecided = lost(None, match.method, "several users match the name in the archive")
             return replace(undecided, namesakes=match.person)
+        if row.minute == NO_MINUTE:
+            return lost(None, "", "the time of the row cannot be read")
         if not row.minutes:
             return lost(None, "", "the offset between this column's clock and the archive's is not known")
         if match.person is not None or any(c.startswith(CONFLICT) for c in match.candidates):
@@ -367,20 +369,24 @@ class _Reconciler:
         result = {}
         for lost_id, identity in ids.items():
             if identity.person and identity.support >= SUPPORT_FOR_ID:
-                rivals = supports[identity.person]
-                is_first = identity.support == max(rivals) and rivals.count(identity.support) == 1
-                can_be = is_missing(identity.person) or self._had_duplicates(identity.person)
-                identity = replace(identity, speaks=is_first and can_be)
+                as_well_supported = sum(other >= identity.support for other in supports[identity.person])
+                identity = replace(identity, speaks=as_well_supported <= self._former_ids(identity.person))
             result[lost_id] = identity
         return result
 
-    def _had_duplicates(self, person: str) -> bool:
-        """Whether the merge may have found a second user of this name."""
+    def _former_ids(self, person: str) -> int:
+        """How many ids without a user row can have been this person's.
+
+        Somebody without a row had one. The merge leaves one for each further user of a name, which is a further
+        spelling or a further registration.
+        """
+        if is_missing(person):
+            return 1
         if not is_user(person):
-            return False
+            return 0
         key = self.site.keys_of_users[person]
         spellings = {*self.site.spellings_of(key), self.user_ids[person]}
-        return len(spellings) > 1 or len(self.site.registrations.registrations_of(key)) > 1
+        return max(len(spellings), len(self.site.registrations.registrations_of(key))) - 1
 
     def _constrain_by_id(self, timed: Sequence[LostReference]) -> set[_Cell]:
         """Believes well supported ids for undecided rows; returns the cells of which something was learnt."""

@@ -1,0 +1,1 @@
+"""Sites that were made to be misread, and what a repair may and may not do to them."""

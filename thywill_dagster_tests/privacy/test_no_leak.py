@@ -13,6 +13,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from traceback import format_exception
 
@@ -21,6 +22,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from thywill_dagster.cli import main
+from thywill_dagster.repair.archived_texts import read_inside
+from thywill_dagster.repair.explain import explain_in_plan, render_explanation
+from thywill_dagster.repair.plan_files import read_plan, read_unresolved
 from thywill_dagster_tests.privacy.marked_site import MARK, MarkedSite, is_marked, open_to_others, write_marked_site
 
 OPTIONS = ["--insert-missing", "--merge-duplicates", "--add-indexes"]
@@ -72,7 +76,8 @@ def evidence(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Evidence]:
             run = json.loads(done.stdout)["run_id"]
             assert run, done.output
             evidence.call("undo", run, "--execute", *site, *record)
-            for wrong in _wrong_inputs(evidence.site, root):
+            # A recorded run takes seconds, so every second input is enough for those.
+            for wrong in _wrong_inputs(evidence.site, root)[:: 1 if record else 2]:
                 evidence.call("reconstruct-from-archives", "--execute", *site, *wrong, *record, "--json")
     yield evidence
 
@@ -124,6 +129,18 @@ def test_nothing_private_is_in_the_data_directory(evidence: Evidence) -> None:
     # databases of events and runs and with what the steps printed.
     assert len(list(evidence.site.data_dir.rglob("*"))) > 100
     assert evidence.site.leaks(evidence.site.data_dir) == []
+
+
+def test_no_explanation_shows_anything_private(evidence: Evidence) -> None:
+    settings = evidence.site.settings
+    explained = 0
+    for folder in (evidence.site.data_dir / "plans").iterdir():
+        plan, unresolved = read_plan(settings.data_dir, folder.name), read_unresolved(settings.data_dir, folder.name)
+        for subject in [action.action_id for action in plan.actions] + [finding.finding_id for finding in unresolved]:
+            told = explain_in_plan(subject, plan, unresolved, read_file=partial(read_inside, settings.archives))
+            assert not is_marked(render_explanation(told)), subject
+            explained += 1
+    assert explained > 100
 
 
 def test_everything_in_the_data_directory_is_for_this_user_only(evidence: Evidence) -> None:

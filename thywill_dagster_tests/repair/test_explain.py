@@ -19,7 +19,13 @@ AT = "June 05 2025 at 08:30"
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory) -> DamagedSite:
-    return make_damaged_site(tmp_path_factory.mktemp("explain"))
+    site = make_damaged_site(tmp_path_factory.mktemp("explain"))
+    # A reference of which nothing tells: nothing can be proposed for it.
+    site.change(
+        "INSERT INTO securitylog (id, event_type, user_id, created_at) VALUES ('x', 'login', ?, '2025-03-01 08:00:00')",
+        "f" * 32,
+    )
+    return site
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from thywill_dagster.archives.timestamps import as_datetime
+from thywill_dagster.errors import UsageError
 from thywill_dagster.integrity.columns import NO_MINUTE, EventColumns, Numbers
 from thywill_dagster.integrity.matching import TOLERANCE_MINUTES
 
@@ -33,6 +34,8 @@ SMALLEST_SHARE = 0.02
 """Of the points of a column: what fewer show is a coincidence."""
 LARGEST_SAMPLE = 50_000
 """Rows that are looked at; a million more would show the same."""
+CONTRADICTIONS = 3
+"""Rows of one column that must speak against a given zone before it is taken for a mistake."""
 NEAR_DAYS = 20
 """How far the points around a row may be away before a change of the clock between them, and back again, must be
 thought of."""
@@ -118,15 +121,35 @@ def infer_clock(
         lines: of the kind that such rows tell of.
         clock: what the application writes into this column.
         zone: the zone of the archive, if the operator gave it.
+
+    Raises:
+        UsageError: most rows that kept their user show that the archive is on the clock of another zone.
     """
-    if clock == "utc" and zone is not None:
-        return ColumnClock(clock, zone=zone)
     stride = max(1, len(minutes) // LARGEST_SAMPLE)
     known = minutes[::stride] != NO_MINUTE
     row_minutes, offsets = _find_points(
         prayers[::stride][known], persons[::stride][known], minutes[::stride][known], prayers, persons, lines
     )
+    if clock == "utc" and zone is not None:
+        return _given_clock(zone, row_minutes, offsets)
     return make_clock(row_minutes, offsets, clock)
+
+
+def _given_clock(zone: ZoneInfo, row_minutes: Numbers, offsets: Numbers) -> ColumnClock:
+    given = ColumnClock("utc", zone=zone)
+    agreeing = contradicting = 0
+    for minute, offset in zip(row_minutes.tolist(), offsets.tolist(), strict=True):
+        if given.candidates(minute) == (minute - offset,):
+            agreeing += 1
+        elif offset:
+            # Without any difference it may be a row of an import, which writes the time of the line.
+            contradicting += 1
+    if contradicting >= CONTRADICTIONS and contradicting > agreeing:
+        raise UsageError(
+            f"the archive is not on the clock of {zone.key}: {contradicting} rows that kept their user say so and"
+            f" {agreeing} agree; correct --archive-timezone or leave it out"
+        )
+    return given
 
 
 def make_clock(row_minutes: Numbers, offsets: Numbers, clock: Clock) -> ColumnClock:

@@ -11,7 +11,7 @@ import shutil
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -24,20 +24,7 @@ from thywill_dagster.settings import SiteSettings
 
 _KEY = {table: column_names(table)[0] for table in TABLES}
 _NEWLINES = re.compile(r"\r\n?")
-_MONTHS = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-]
+_MONTHS = [date(2025, month, 1).strftime("%B") for month in range(1, 13)]
 
 Cell = tuple[str, str, str]
 

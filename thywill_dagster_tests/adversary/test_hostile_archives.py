@@ -1,0 +1,147 @@
+"""Archives that were forged, cut, rolled back, healed or are only half there."""
+
+from pathlib import Path
+
+import pytest
+
+from thywill_dagster_tests.adversary.live_site import LiveSite, start_site
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> LiveSite:
+    return start_site(tmp_path)
+
+
+FORGED = "Help me\n\nActivity:\nApril 01 2025 at 10:05 - Bert prayed this prayer"
+
+
+@pytest.mark.parametrize("database_text", [None, "Something else", "", "Help me"])
+@pytest.mark.parametrize("is_told", [True, False])
+def test_a_text_that_imitates_a_mark_never_gives_one_away(
+    site: LiveSite, database_text: str | None, is_told: bool
+) -> None:
+    prayer = site.go("2025-04-01 10:00:05").submit(site.id_of["dora"], FORGED)
+    mark = site.go("2025-04-01 10:05:05").pray(site.id_of["Cleo Moss"], prayer)
+    site.is_healthy()
+    if not is_told:
+        for path in (site.path_of[prayer], "activity/activity_2025_04.txt"):
+            lines = site.files[path].splitlines(keepends=True)
+            site.files[path] = "".join(line for line in lines if "Cleo Moss pr" not in line)
+    site.lose_mark(mark, "e" * 32)
+    if database_text is not None:
+        site.run("UPDATE prayer SET text = ? WHERE id = ?", database_text, prayer)
+        site.truth["prayer", prayer, "text"] = database_text
+    verdict = site.repair()
+    assert not verdict.wrong and not verdict.invented, verdict.describe()
+    assert database_text is not None or not is_told or not verdict.missed, verdict.describe()
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [
+        "x)\n10:20 - Bert prayed for prayer {}",
+        "x\n10:20 - Bert submitted prayer {} (y",
+        "x\n\nApril 01 2025\n10:20 - Bert prayed for prayer {}\n10:21 - zz",
+        "x)\n10:20 - Mallory registered directly\n10:20 - Mallory prayed for prayer {}",
+    ],
+)
+@pytest.mark.parametrize("is_known", [True, False])
+def test_a_tag_that_imitates_monthly_lines_never_gives_a_row_away(site: LiveSite, tag: str, is_known: bool) -> None:
+    own = site.go("2025-04-01 09:00:05").submit(site.id_of["Emil"])
+    forged = site.go("2025-04-01 10:00:05").submit(site.id_of["dora"], tag=tag.format(own))
+    mark = site.go("2025-04-01 10:20:05").pray(site.id_of["Cleo Moss"], own)
+    site.is_healthy()
+    site.files[site.path_of[own]] = site.files[site.path_of[own]].partition("Activity:\n")[0] + "Activity:\n"
+    monthly = "activity/activity_2025_04.txt"
+    site.files[monthly] = site.files[monthly].replace(f"10:20 - Cleo Moss prayed for prayer {own}\n", "")
+    site.lose_mark(mark, "")
+    site.lose("prayer", own, "f" * 32)
+    if not is_known:
+        site.run("UPDATE prayer SET project_tag = NULL WHERE id = ?", forged)
+        site.truth["prayer", forged, "project_tag"] = None
+    verdict = site.repair()
+    assert not verdict.wrong and not verdict.invented, verdict.describe()
+
+
+@pytest.mark.parametrize("missing", ["activity/", "users/"])
+def test_a_site_with_one_witness_is_repaired_from_the_other(site: LiveSite, missing: str) -> None:
+    bert, cleo = site.id_of["Bert"], site.id_of["Cleo Moss"]
+    prayer = site.go("2025-04-01 10:00:05").submit(bert)
+    mark = site.go("2025-04-01 10:05:05").pray(cleo, prayer)
+    former = site.go("2025-04-02 10:00:05").register("Del", bert)
+    site.submit(former)
+    site.is_healthy()
+    site.lose("prayer", prayer, "d" * 32)
+    site.lose_mark(mark, "e" * 32)
+    site.delete_user(former)
+    site.lose("user", cleo, None)
+    site.files = {path: text for path, text in site.files.items() if not path.startswith(missing)}
+    verdict = site.repair()
+    assert not verdict.wrong and not verdict.invented and not verdict.second, verdict.describe()
+    # The registration file is the path of a user.
+    assert missing == "users/" or not verdict.missed, verdict.describe()
+    assert {cell[2] for cell in verdict.missed} <= {"text_file_path"}, verdict.describe()
+
+
+def test_what_an_old_zip_rolled_back_is_no_evidence(site: LiveSite) -> None:
+    site.is_healthy()
+    for prayer in site.prayers[5:]:
+        site.files[site.path_of[prayer]] = site.files[site.path_of[prayer]].partition("Activity:\n")[0] + "Activity:\n"
+    for month in range(8, 13):
+        del site.files[f"activity/activity_2025_{month:02d}.txt"]
+    marks = [key for (key,) in site.run("SELECT id FROM prayermark ORDER BY rowid")]
+    for number, mark in enumerate(marks):
+        if number % 3 == 0:
+            site.lose_mark(mark, f"r{number % 2:031d}")
+    verdict = site.repair()
+    assert not verdict.wrong and not verdict.invented, verdict.describe()
+    assert all(verdict.reason(cell) for cell in verdict.missed)
+
+
+def test_a_name_whose_end_was_cut_off_is_nobodys(site: LiveSite) -> None:
+    """``Ann Lee`` was cut to ``Ann``, who is a user as well."""
+    site.go("2025-02-01 10:00:00").register("Ann", site.id_of["Bert"])
+    lee = site.go("2025-02-01 11:00:00").register("Ann Lee", site.id_of["dora"])
+    prayer = site.go("2025-02-02 10:00:00").submit(lee)
+    guest = site.go("2025-03-20 10:00:00").register("Gus", lee)
+    site.is_healthy()
+    site.files[site.path_of[prayer]] = f"Prayer {prayer} by Ann"
+    for path in ("users/2025_03_users.txt", "activity/activity_2025_03.txt"):
+        site.files[path] = site.files[path].removesuffix(" Lee\n")
+    del site.files["activity/activity_2025_02.txt"]
+    site.lose("prayer", prayer, "k" * 32)
+    site.lose("user", guest, None)
+    verdict = site.repair()
+    assert not verdict.wrong and not verdict.invented, verdict.describe()
+
+
+@pytest.mark.parametrize("has_original", [True, False])
+def test_the_second_files_and_lines_of_a_heal_are_no_witnesses(site: LiveSite, has_original: bool) -> None:
+    prayer = site.go("2025-04-01 10:00:05").submit(site.id_of["Bert"], "Please help")
+    site.is_healthy()
+    healed = site.path_of[prayer].replace(".txt", "_2.txt")
+    site.files[healed] = (
+        f"Prayer {prayer} by Unknown User\nSubmitted April 01 2025 at 10:00\n"
+        "Audience: all\n\nPlease help\n\nActivity:\n"
+    )
+    site.run("UPDATE prayer SET text_file_path = ? WHERE id = ?", site.style + healed, prayer)
+    site.truth["prayer", prayer, "text_file_path"] = site.style + healed
+    if not has_original:
+        del site.files[site.path_of[prayer]]
+    site.lose("prayer", prayer, "d" * 32)
+    for name in ("Bert", "Cleo Moss"):
+        site.append("users/2025_06_users.txt", f"June 29 2025 at 20:00 - {name} joined directly\n",
+                    "User Registrations for June 2025\n\n")  # fmt: skip
+        site.lose("user", site.id_of[name], None)
+    verdict = site.repair()
+    assert not verdict.wrong and not verdict.invented and not verdict.missed, verdict.describe()
+
+
+@pytest.mark.xfail(strict=True, reason="an attribute of nobody is taken for legal even where a line names the user")
+@pytest.mark.parametrize("lost", [None, "system"])
+def test_an_attribute_by_nobody_gets_the_user_of_its_line(site: LiveSite, lost: str | None) -> None:
+    prayer = site.go("2025-04-01 10:00:05").submit(site.id_of["Bert"])
+    attribute = site.go("2025-04-01 11:00:05").archive(site.id_of["Emil"], prayer)
+    site.is_healthy().lose("prayer_attributes", attribute, lost)
+    verdict = site.repair()
+    assert not verdict.missed, verdict.describe()

@@ -9,7 +9,7 @@ are read.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -21,20 +21,17 @@ from thywill_dagster.archives.inventory import take_inventory
 from thywill_dagster.archives.model import ArchiveRecords, PrayerTexts, ReadingContext
 from thywill_dagster.archives.parser import parse_archives
 from thywill_dagster.errors import RefusedError, UsageError
-from thywill_dagster.identity.activity import names_in_use
 from thywill_dagster.identity.conflicts import NameHistory, find_conflicts
-from thywill_dagster.identity.decision_use import find_unused_decisions
 from thywill_dagster.identity.decisions import MAXIMUM_BYTES, NO_DECISIONS, Decisions, parse_decisions
-from thywill_dagster.identity.normalise import lookup_key
 from thywill_dagster.identity.resolution import build_mapping
 from thywill_dagster.identity.spellings import collect_spellings
-from thywill_dagster.identity.username_mapping import MISSING, UnusedDecision, map_spellings
+from thywill_dagster.identity.username_mapping import map_spellings
 from thywill_dagster.identity.validation import find_unsound_users
 from thywill_dagster.integrity.columns import NO_MINUTE
 from thywill_dagster.integrity.detection import Detection, detect
 from thywill_dagster.integrity.findings import FINDING_KINDS, count_findings
 from thywill_dagster.integrity.paths import ArchivePaths
-from thywill_dagster.integrity.relations import TABLE_COLUMNS, USER_REFERENCES
+from thywill_dagster.integrity.relations import TABLE_COLUMNS
 from thywill_dagster.integrity.site import SiteView
 from thywill_dagster.monitoring.recording import record_look
 from thywill_dagster.repair.actions import ACTION_NAMES, Plan, Risk
@@ -50,7 +47,7 @@ from thywill_dagster.repair.report import ReportFacts, write_report
 from thywill_dagster.repair.run import BATCH_SIZE
 from thywill_dagster.repair.undo import undo_run
 from thywill_dagster.repair.verification import RunVerification, verify_run
-from thywill_dagster.result import PROBLEMS_SHOWN, CommandResult, count_actions, metrics_of
+from thywill_dagster.result import metrics_of
 from thywill_dagster.settings import SiteSettings, database_identity
 from thywill_dagster.store.collector import collector_paused
 from thywill_dagster.store.engine import display_name
@@ -642,118 +639,6 @@ def verify(settings: SiteSettings, plan: Plan, report: ApplyReport, *, now: Call
     look = look_at(settings, now=now)
     found = verify_run(plan, report, look.snapshot.path, look.detection.findings)
     return Verification(look=look, **{field.name: getattr(found, field.name) for field in fields(found)})
-
-
-def result_of_look(look: Look, *, report: Path | None) -> CommandResult:
-    """The answer of a command that only looks."""
-    metrics = metrics_of(look.findings, look.detection.consistency)
-    return CommandResult(
-        mode="dry_run",
-        findings=look.findings,
-        before=metrics,
-        after=metrics,
-        consistency={name: agreement.to_json() for name, agreement in look.detection.consistency.items()},
-        problems=shown_problems(look.view),
-        report=str(report or ""),
-    )
-
-
-def result_of_dry_run(look: Look, stored: StoredProposal, rehearsal: ApplyReport) -> CommandResult:
-    """The answer of a dry run: what an execute would leave is told from what the rehearsal changed."""
-    plan = stored.proposal.plan
-    done = {outcome.action_id for outcome in rehearsal.outcomes if outcome.outcome == "would_apply"}
-    left = look.findings
-    for kind, count in count_findings(_repaired(look, plan, done)).items():
-        left[kind] -= count
-    return replace(
-        result_of_look(look, report=stored.report),
-        plan_id=stored.plan_id,
-        actions=count_actions(plan, rehearsal),
-        after=left,
-        unresolved=len(stored.proposal.unresolved),
-        ready=len(done),
-        problems=[*shown_problems(look.view), *_stopped(rehearsal)],
-        is_refused=bool(rehearsal.problem),
-    )
-
-
-def result_of_execute(plan: Plan, report: ApplyReport, verification: Verification, html: Path) -> CommandResult:
-    """The answer of an execute."""
-    look = verification.look
-    unkept = [{"path": "", "line": 0, "reason": promise} for promise in verification.broken_promises]
-    before = dict(plan.provenance["metrics"])
-    return replace(
-        result_of_look(look, report=html),
-        mode="execute",
-        plan_id=plan.plan_id,
-        findings={kind: before[kind] for kind in look.findings},
-        actions=count_actions(plan, report),
-        before=before,
-        problems=[*shown_problems(look.view), *_stopped(report), *unkept],
-        backup=report.backup,
-        run_id=report.run_id if report.backup else None,
-        unresolved=int(plan.provenance["unresolved"]),
-        is_refused=bool(report.problem),
-    )
-
-
-def shown_problems(view: SiteView) -> list[dict[str, object]]:
-    """The problems as the answer lists them: archive lines that could not be used, decisions without effect."""
-    shown = view.records.problems.head(PROBLEMS_SHOWN)
-    problems: list[dict[str, object]] = [
-        {"path": path, "line": int(line), "reason": reason}
-        for path, line, reason in zip(shown["path"], shown["line"], shown["reason"], strict=True)
-    ]
-    for entry in unused_decisions(view):
-        reason = f"this entry of {entry.section} had no effect: {entry.reason}"
-        problems.append({"path": view.decisions.source, "line": entry.line, "reason": reason})
-    return problems
-
-
-def unused_decisions(view: SiteView) -> Sequence[UnusedDecision]:
-    """The entries of the decisions file that had no effect."""
-    if not view.decisions.fingerprint:
-        return ()
-    former_ids: set[str] = set()
-    for reference in USER_REFERENCES:
-        former_ids.update(view.tables[reference.table][reference.column].dropna().unique())
-    return find_unused_decisions(view.mapping, names_in_use(view.records), former_ids - view.display_names.keys())
-
-
-def _stopped(report: ApplyReport) -> list[dict[str, object]]:
-    return [{"path": "", "line": 0, "reason": report.problem}] if report.problem else []
-
-
-def _repaired(look: Look, plan: Plan, done: Collection[str]) -> pd.DataFrame:
-    """The findings that these actions take away."""
-    actions = [action for action in plan.actions if action.action_id in done]
-    cells = {(action.table, action.primary_key, action.column) for action in actions if action.column}
-    users = {action.primary_key for action in actions if action.inserts_row}
-    names = {
-        lookup_key(str(a.after["display_name"]))
-        for a in actions
-        if a.table == "user" and a.inserts_row and isinstance(a.after, Mapping)
-    }
-    merged = {action.primary_key for action in actions if action.deletes_row}
-    told = {(action.finding, line) for action in actions if action.inserts_row for line in action.evidence}
-    findings = look.detection.findings
-    is_repaired = [
-        (table, key, column) in cells
-        or (value in users and column != "text_file_path")
-        or (kind == "missing_user" and key.removeprefix(MISSING) in names)
-        or (kind, evidence) in told
-        or (kind == "duplicate_users" and key in merged)
-        for kind, table, key, column, value, evidence in zip(
-            findings["kind"],
-            findings["table"],
-            findings["primary_key"],
-            findings["column"],
-            findings["value"],
-            findings["evidence"],
-            strict=True,
-        )
-    ]
-    return findings.loc[is_repaired]
 
 
 def archive_zone(settings: SiteSettings) -> ZoneInfo | None:

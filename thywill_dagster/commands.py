@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from thywill_dagster import chain
+from thywill_dagster import answers, chain
 from thywill_dagster.errors import ThyWillError
 from thywill_dagster.known_answers import KnownAnswer, answer_key, keep_answer, recall_answer
 from thywill_dagster.monitoring.look_store import list_looks, renew_look
@@ -79,7 +79,7 @@ def validate(
     Raises:
         CouldNotLookError: database or archives are missing or unreadable, or do not belong together.
     """
-    return chain.result_of_look(chain.look_at(settings, now=now, on_file=on_file), report=None)
+    return answers.result_of_look(chain.look_at(settings, now=now, on_file=on_file), report=None)
 
 
 def plan(settings: SiteSettings, look: chain.Look, options: chain.PlanOptions, selection: chain.Selection) -> Planned:
@@ -91,7 +91,7 @@ def plan(settings: SiteSettings, look: chain.Look, options: chain.PlanOptions, s
     stored = chain.propose(settings, look, options)
     rehearsal = chain.rehearse(settings, stored.proposal.plan, look, selection)
     return Planned(
-        look=look, stored=stored, rehearsal=rehearsal, result=chain.result_of_dry_run(look, stored, rehearsal)
+        look=look, stored=stored, rehearsal=rehearsal, result=answers.result_of_dry_run(look, stored, rehearsal)
     )
 
 
@@ -149,7 +149,7 @@ def apply(settings: SiteSettings, plan_id: str, selection: chain.Selection, *, n
     report = chain.execute(settings, plan_id, selection, now=now)
     verification = chain.verify(settings, stored, report, now=now)
     html = _report_of(settings, stored)
-    result = chain.result_of_execute(stored, report, verification, html)
+    result = answers.result_of_execute(stored, report, verification, html)
     return Applied(report=report, verification=verification, result=result)
 
 
@@ -170,7 +170,7 @@ def undo(settings: SiteSettings, run_id: str, *, execute: bool, now: Callable[[]
     outcomes = Counter((outcome.action, outcome.outcome) for outcome in report.outcomes)
     planned = Counter(outcome.action for outcome in report.outcomes)
     result = replace(
-        chain.result_of_look(after, report=None),
+        answers.result_of_look(after, report=None),
         mode="execute" if execute else "dry_run",
         plan_id=report.plan_id or None,
         findings=before.findings,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from thywill_dagster import chain, commands
+from thywill_dagster import answers, chain, commands
 from thywill_dagster.assets.catalogue import asset_outs, frame_metadata
 from thywill_dagster.assets.errors import clear_failures
 from thywill_dagster.checks import integrity as checks
@@ -44,7 +44,7 @@ def findings(context: dg.AssetExecutionContext, site: SiteResource) -> Iterator[
     with clear_failures():
         look = site.look()
         record_look(chain.SiteFolders.of(site.settings()).looks, look)
-        answer = commands.Answer.of(chain.result_of_look(look, report=None))
+        answer = commands.Answer.of(answers.result_of_look(look, report=None))
         commands.write_answer(site.settings(), context.run.run_id, answer)
     yield from _identity(site, look)
     for name in FINDING_ASSETS:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from thywill_dagster import chain
+from thywill_dagster import answers, chain
 from thywill_dagster.errors import RefusedError, UsageError
 from thywill_dagster.repair.actions import Plan
 from thywill_dagster.sample.damager import damage_site
@@ -111,7 +111,7 @@ def test_a_plan_that_would_bring_back_a_user_under_an_unusable_name_is_refused(
 
 def test_a_decision_without_effect_is_among_the_problems(decide: Callable[[str], SiteSettings]) -> None:
     look = chain.look_at(decide("aliases:\n  Nobody Writes So: admin\n"), now=lambda: NOW)
-    (problem,) = [p for p in chain.shown_problems(look.view) if p["path"] == "decisions.yaml"]
+    (problem,) = [p for p in answers.shown_problems(look.view) if p["path"] == "decisions.yaml"]
     assert problem["line"] == 2
     assert "no archive line has this spelling" in str(problem["reason"])
 

@@ -3,7 +3,7 @@
 import pytest
 from damaged_site import DamagedSite, make_damaged_site
 
-from thywill_dagster import chain
+from thywill_dagster import answers, chain
 from thywill_dagster.errors import CouldNotLookError
 from thywill_dagster.repair.actions import Plan
 from thywill_dagster.repair.outcome import ApplyReport
@@ -203,7 +203,7 @@ def test_the_answer_of_an_execute_lists_broken_promises(repaired):
     site.change(f"UPDATE {action.table} SET text_file_path = NULL WHERE id = ?", action.primary_key)
     verification = site.verify(plan, report)
 
-    result = chain.result_of_execute(plan, report, verification, chain.Path("report.html"))
+    result = answers.result_of_execute(plan, report, verification, chain.Path("report.html"))
 
     reasons = [problem["reason"] for problem in result.problems]
     assert any(action.primary_key in reason for reason in reasons)

@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+import thywill_dagster.beta  # noqa: F401 - before anything is defined
 from thywill_dagster.assets.findings import findings
 from thywill_dagster.assets.monitoring import build_monitoring_assets
 from thywill_dagster.assets.reading import archive_months, archive_records, site_snapshot

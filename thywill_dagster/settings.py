@@ -79,7 +79,8 @@ class SiteSettings:
         else:
             app_dir = Path(sqlite_path(database) or ".").absolute().parent if sqlite_path(database) else Path()
         return cls(
-            database=database,
+            # A run that was recorded is started again from elsewhere.
+            database=database if "://" in database else str(Path(database).absolute()),
             archives=archives.absolute(),
             app_dir=app_dir.absolute(),
             data_dir=Path(data_dir or env.get(DATA_DIR_VARIABLE) or _default_data_dir(env)).absolute(),

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from datetime import date
 from pathlib import Path
 
 from thywill_dagster.integrity.relations import TABLE_COLUMNS
@@ -62,7 +63,8 @@ def measure(folder: Path, marks: int) -> float:
     size = SampleSize(
         users=max(9, marks // MARKS_PER_USER), prayers=marks // MARKS_PER_PRAYER, marks=marks, months=MONTHS
     )
-    site = write_site(folder / "site", size=size)
+    # Wholly in the past: what is too young to be judged would have to be looked at again.
+    site = write_site(folder / "site", size=size, start=date(2023, 1, 2))
     damage_site(site, profile=DamageProfile.scaled(DAMAGED_SHARE))
     floor, floor_memory = run(
         [sys.executable, "-c", FLOOR, str(site.archives), str(site.database), json.dumps(dict(TABLE_COLUMNS))]

@@ -305,6 +305,19 @@ def as_table(columns: Sequence[Any], schema: pa.Schema) -> pa.Table:
     )
 
 
+def as_words(codes: npt.NDArray[np.int32], words: Sequence[str]) -> pa.DictionaryArray:
+    """A column of words from the number of each row's word."""
+    return pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(words, _TEXT))
+
+
+def hex_texts(digests: Sequence[bytes]) -> pa.Array:
+    """A column of texts from digests: what ``hexdigest`` gives, empty for an empty one."""
+    offsets = np.zeros(len(digests) + 1, dtype=np.int64)
+    offsets[1:] = np.cumsum(np.fromiter(map(len, digests), dtype=np.int64, count=len(digests))) * 2
+    texts = b"".join(digests).hex().encode()
+    return pa.Array.from_buffers(_TEXT, len(digests), [None, pa.py_buffer(offsets), pa.py_buffer(texts)])
+
+
 def _as_array(values: Any, kind: pa.DataType) -> pa.Array:
     if isinstance(values, pa.Array):
         return values

@@ -45,7 +45,6 @@ ID_LENGTH = 32
 
 _TITLE = re.compile(r"Activity for [A-Za-z]+ [0-9]{4}")
 _DATE = re.compile(DATE_PATTERN)
-_LINE = re.compile(r"([0-9]{2}:[0-9]{2}) - (.+)", re.DOTALL)
 _ID = r"([0-9A-Za-z_-]+)"
 _TAGGED = re.compile(rf"(.+?) submitted prayer {_ID} \((.*)", re.DOTALL)
 _TAGGED_WORDS = " submitted prayer "
@@ -133,8 +132,9 @@ def parse_monthly_activity(
         return parsed, None
     is_cut = not content.endswith(b"\n")
     table = LineTable(content + b"\n" if is_cut else content)
-    reader = _Reader(table, month, context, header_tags, parsed, last_is_cut=is_cut)
-    return parsed, reader.read(in_bulk=in_bulk and _is_clean(content) and not context.broken_names)
+    is_clean = _is_clean(content)
+    reader = _Reader(table, month, context, header_tags, parsed, last_is_cut=is_cut, is_clean=is_clean)
+    return parsed, reader.read(in_bulk=in_bulk and is_clean and not context.broken_names)
 
 
 @lru_cache(maxsize=4096)
@@ -162,11 +162,13 @@ class _Reader:
         parsed: ParsedFile,
         *,
         last_is_cut: bool,
+        is_clean: bool,
     ) -> None:
         self.table = table
         self.context = context
         self.header_tags = header_tags
         self.parsed = parsed
+        self.is_clean = is_clean
         self.cut_line = len(table) - 1 if last_is_cut else -1
         self.state = _State()
         self.first_day, self.last_day = _days_of(month)
@@ -274,17 +276,16 @@ class _Reader:
         if index == 0 and _TITLE.fullmatch(line):
             self.parsed.counts["title"] += 1
             return 0
-        if not is_readable(line):
+        if not (self.is_clean or is_readable(line)):
             return self._add_problem(index, why_unreadable(line))
-        if _DATE.fullmatch(line) and (day := parse_date(line)) is not None:
+        minute = parse_clock(line[:5]) if line[5:8] == " - " else None
+        if minute is None and _DATE.fullmatch(line) and (day := parse_date(line)) is not None:
             return self._read_date(index, day)
-        match = _LINE.fullmatch(line)
-        minute = parse_clock(match.group(1)) if match else None
-        if match is None or minute is None:
+        if minute is None or len(line) == 8:
             return self._add_problem(index, "unreadable activity line")
         if self.state.midnight is None:
             return self._add_problem(index, "no date header above")
-        rest, extra = match.group(2), 0
+        rest, extra = line[8:], 0
         if rest in self.context.broken_names and (
             joined := join_broken_name(rest, self._following(rest, index), 0, self.context.broken_names)
         ):

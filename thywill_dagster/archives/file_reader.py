@@ -173,9 +173,12 @@ class FileReader:
         content = drop_overlong_lines(normalise_bytes(data))
         lines = count_lines(content)
         parsed, events = self._parse(content, lines, entry)
+        if events is not None:
+            # All of them as one table in order: putting rows in order later costs more than reading them.
+            self.builder.add_table("events", events.as_table(number, parsed.events))
+            parsed.events = []
         self._add_parsed(entry, fingerprint, sha256, lines, parsed)
         if events is not None:
-            self.builder.add_table("events", events.as_table(number))
             self.builder.close_run()
 
     def _parse(self, content: bytes, lines: int, entry: Numbered) -> tuple[ParsedFile, MonthlyEvents | None]:

@@ -31,7 +31,7 @@ from thywill_dagster.archives.pipe_file import parse_pipe_file
 from thywill_dagster.archives.prayer_batch import ReadBatch, read_batch
 from thywill_dagster.archives.prayer_file import parse_prayer_file
 from thywill_dagster.archives.registration_file import parse_registration_file
-from thywill_dagster.archives.tables import FILES, RULES, TableBuilder, as_table, as_words, hex_texts
+from thywill_dagster.archives.tables import FILES, RULES, TableBuilder, as_table, as_words, hex_texts, with_events
 
 NO_FINGERPRINT = Fingerprint(0, 0, 0, 0)
 """Of a file that could not be opened; no file has it, so it is tried again."""
@@ -162,9 +162,11 @@ class FileReader:
         ]
         self.builder.add_files(numbers, as_table(columns, FILES))
         self.builder.add_table("prayers", read.prayers)
-        self.builder.add_table("events", read.events)
-        for index, parsed in read.one_by_one.items():
-            self.builder.add_rows(numbers[index], parsed)
+        one_by_one = {numbers[index]: parsed for index, parsed in read.one_by_one.items()}
+        self.builder.add_table("events", with_events(read.events, one_by_one))
+        for number, parsed in one_by_one.items():
+            parsed.events = []
+            self.builder.add_rows(number, parsed)
         self.on_files(len(numbers))
 
     def _add(self, entry: Numbered, data: bytes, fingerprint: Fingerprint) -> None:
@@ -175,7 +177,7 @@ class FileReader:
         parsed, events = self._parse(content, lines, entry)
         if events is not None:
             # All of them as one table in order: putting rows in order later costs more than reading them.
-            self.builder.add_table("events", events.as_table(number, parsed.events))
+            self.builder.add_table("events", with_events(events.as_table(number), {number: parsed}))
             parsed.events = []
         self._add_parsed(entry, fingerprint, sha256, lines, parsed)
         if events is not None:

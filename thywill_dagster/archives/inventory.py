@@ -123,7 +123,8 @@ class TreeReader:
             ValueError: it is larger than :data:`MAXIMUM_FILE_SIZE`.
         """
         folder, _, name = path.rpartition("/")
-        descriptor = os.open(name, _READ_FLAGS, dir_fd=self._enter(folder))
+        opened = self._descriptor if folder == self._folder else self._enter(folder)
+        descriptor = os.open(name, _READ_FLAGS, dir_fd=opened)
         try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
@@ -131,7 +132,7 @@ class TreeReader:
             if status.st_size > MAXIMUM_FILE_SIZE:
                 raise ValueError(f"larger than {MAXIMUM_FILE_SIZE // 1024**2} MiB")
             content = os.read(descriptor, status.st_size + 1)
-            if len(content) > status.st_size or (len(content) < status.st_size):
+            if len(content) != status.st_size:
                 content = _read_rest(descriptor, content)
         finally:
             os.close(descriptor)

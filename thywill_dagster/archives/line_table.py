@@ -77,18 +77,21 @@ class LineTable:
 
     def lines_with(self, phrase: bytes) -> Positions:
         """Index of each line that a phrase, which holds no line break and stands seldom, stands in."""
-        found = self.places_of(phrase)
+        places = []
+        at = self._bytes.find(phrase)
+        while at != -1:
+            places.append(at)
+            at = self._bytes.find(phrase, at + 1)
+        found = np.array(places, dtype=np.int64)
         lines = np.searchsorted(self.starts, found, side="right") - 1
         return lines[(lines >= 0) & (found < self.ends[lines])] if len(self) else lines[:0]
 
-    def places_of(self, phrase: bytes) -> Positions:
-        """Every position in the whole block at which a phrase, which stands seldom, stands."""
-        found = []
-        at = self._bytes.find(phrase)
-        while at != -1:
-            found.append(at)
-            at = self._bytes.find(phrase, at + 1)
-        return np.array(found, dtype=np.int64)
+    def titles(self, phrase: bytes) -> Positions:
+        """Every position of a phrase that is a line with its line break, behind an empty line and the break before."""
+        length = len(phrase) - 2
+        lines = np.flatnonzero(self.ends - self.starts == length - 1)
+        places = self.starts[lines] - 2
+        return places[self.stands_at(places, phrase)]
 
     def are_within(self, starts: Positions, length: int, lowest: bytes, highest: bytes) -> Mask:
         """Whether this many bytes from each position are all from the lowest to the highest."""
@@ -97,7 +100,8 @@ class LineTable:
 
     def continuations(self) -> Positions:
         """Position of each byte that is not the first one of its character."""
-        return np.flatnonzero((self._array & 0xC0) == 0x80)
+        # 0x80 to 0xBF, which as signed numbers are the lowest.
+        return np.flatnonzero(self._array.view(np.int8) < -64)
 
     def stands_at(self, positions: Positions, phrase: bytes) -> Mask:
         """Whether the phrase stands at each position; a position up to 64 bytes outside the block is legal."""

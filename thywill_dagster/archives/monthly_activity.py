@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 
@@ -80,35 +80,18 @@ class MonthlyEvents:
     at: npt.NDArray[np.int64]
     is_tainted: Mask
 
-    def as_table(self, file: int, others: Sequence[tuple[object, ...]]) -> pa.Table:
-        """As rows of table ``events``, with the events that were read one by one, in order of line."""
-        kind, prayer_id, person = _KINDS[self.kind], self.prayer_id, self.person
-        line, at, is_tainted = self.line, self.at, self.is_tainted
-        if others:
-            lines, kinds, ids, persons, times, _, taints = zip(*others, strict=True)
-            places = np.searchsorted(line, lines)
-            line, at = np.insert(line, places, lines), np.insert(at, places, times)
-            kind = np.insert(kind, places, [EVENT_KINDS.index(name) for name in kinds])
-            is_tainted = np.insert(is_tainted, places, taints)
-            prayer_id, person = _insert(prayer_id, places, ids), _insert(person, places, persons)
+    def as_table(self, file: int) -> pa.Table:
+        """As rows of table ``events``."""
         return events_table(
-            file=np.full(len(line), file, dtype=np.int64),
-            line=line,
-            kind=kind,
-            prayer_id=prayer_id,
-            person=person,
-            at=at,
+            file=np.full(len(self.line), file, dtype=np.int64),
+            line=self.line,
+            kind=_KINDS[self.kind],
+            prayer_id=self.prayer_id,
+            person=self.person,
+            at=self.at,
             source="monthly_activity",
-            is_tainted=is_tainted,
+            is_tainted=self.is_tainted,
         )
-
-
-def _insert(words: pa.DictionaryArray, places: npt.NDArray[np.int64], more: Sequence[str]) -> pa.DictionaryArray:
-    """Words with more of them before these places."""
-    added = pa.array(more, pa.large_string()).dictionary_encode()
-    one, other = pa.chunked_array([words, added]).unify_dictionaries().chunks
-    indices = np.insert(one.indices.to_numpy(), places, other.indices.to_numpy())
-    return pa.DictionaryArray.from_arrays(pa.array(indices), one.dictionary)
 
 
 @dataclass(slots=True)

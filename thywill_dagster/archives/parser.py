@@ -160,12 +160,14 @@ class _Reading:
         if self._keeps_everything():
             return self.kept.tables if self.kept is not None else {}
         taken = set(self.kept.numbers.tolist()) if self.kept is not None else set()
-        files: list[Numbered] = [
-            (number, path, *place_of(path)) for number, path in enumerate(self.inventory.files) if number not in taken
-        ]
-        prayers = [entry for entry in files if entry[2] is not None and entry[2].reader == "prayer_file"]
-        others = [entry for entry in files if entry[2] is None or entry[2].reader != "prayer_file"]
-        self.done = len(self.inventory.files) - len(files)
+        prayers: list[Numbered] = []
+        others: list[Numbered] = []
+        for number, path in enumerate(self.inventory.files):
+            if number not in taken:
+                kind, month = place_of(path)
+                is_prayer = kind is not None and kind.reader == "prayer_file"
+                (prayers if is_prayer else others).append((number, path, kind, month))
+        self.done = len(self.inventory.files) - len(prayers) - len(others)
         self._recall_tags()
         if prayers:
             read_prayers_in_shards(self.reader, prayers, self.processes)

@@ -93,9 +93,13 @@ def _join_regular(contents: Sequence[bytes]) -> tuple[Positions, bytes, Position
     if b"\r" in block:
         contents = [normalise_bytes(content) for content in contents]
         block = b"".join(contents)
-    positions = [i for i, content in enumerate(contents) if content]
-    if b"\x00" in block or not _is_utf8(block):
-        positions = [i for i in positions if b"\x00" not in contents[i] and _is_utf8(contents[i])]
+    # Each on its own: to decode everything at once needs memory that no cache holds.
+    excluded = {i for i, content in enumerate(contents) if not content.isascii() and not _is_utf8(content)}
+    if b"\x00" in block:
+        excluded.update(i for i, content in enumerate(contents) if b"\x00" in content)
+    excluded.update(i for i, content in enumerate(contents) if not content)
+    positions = [i for i in range(len(contents)) if i not in excluded]
+    if excluded:
         block = b"".join([contents[i] for i in positions])
     sizes = np.fromiter((len(contents[i]) for i in positions), dtype=np.int64, count=len(positions))
     return np.array(positions, dtype=np.int64), block, sizes
@@ -103,9 +107,10 @@ def _join_regular(contents: Sequence[bytes]) -> tuple[Positions, bytes, Position
 
 def _is_utf8(content: bytes) -> bool:
     try:
-        return content.isascii() or bool(content.decode())
+        content.decode()
     except UnicodeDecodeError:
         return False
+    return True
 
 
 @dataclass(slots=True)
@@ -204,7 +209,7 @@ class _Texts:
 
 
 def _find_texts(table: LineTable, heads: _Heads, context: ReadingContext) -> _Texts:
-    places = table.places_of(_MARKER)
+    places = table.titles(_MARKER)
     first = np.searchsorted(places, heads.starts)
     markers = _element(places, first)
     is_usual = (
@@ -214,7 +219,7 @@ def _find_texts(table: LineTable, heads: _Heads, context: ReadingContext) -> _Te
         # Two markers in a row are two as well.
         & ~table.stands_at(markers + len(_MARKER) - 1, _MARKER[1:])
     )
-    sections = table.places_of(_GENERATED)
+    sections = table.titles(_GENERATED)
     text_ends = _element(sections, np.searchsorted(sections, heads.body_starts))
     has_generated = (text_ends >= 0) & (text_ends + len(_GENERATED) <= markers)
     text_ends = np.where(has_generated, text_ends, markers)

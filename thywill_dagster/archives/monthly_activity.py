@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 
@@ -63,6 +63,7 @@ _PATTERNS = tuple(
     (kind, re.compile(rf"(.+){before}{_ID}{behind}", re.DOTALL).fullmatch) for kind, before, behind in ACTIONS
 )
 _KINDS = np.array([EVENT_KINDS.index(kind) for kind, _, _ in ACTIONS], dtype=np.int8)
+_SUBMITTED = [kind for kind, _, _ in ACTIONS].index("submitted")
 _DIRECTLY = " registered directly"
 _INVITED = " registered via invitation from "
 _INVITED_BY_NOBODY = " registered via invitation"
@@ -209,12 +210,15 @@ class _Reader:
             ],
             len(timed),
         )
+        id_ends = table.ends - np.array([len(behind) for _, _, behind in ACTIONS])[kind]
+        rest = timed[kind[timed] < 0]
+        for index, id_end in self._find_proved_tags(rest[table.stands_at(table.ends[rest] - 1, b")")]):
+            kind[index], id_ends[index] = _SUBMITTED, id_end
         chosen = np.flatnonzero(kind >= 0)
         if not len(chosen):
             return None
         before_lengths = np.array([len(before) for _, before, _ in ACTIONS])[kind[chosen]]
-        behind_lengths = np.array([len(behind) for _, _, behind in ACTIONS])[kind[chosen]]
-        starts, id_ends = table.starts[chosen], table.ends[chosen] - behind_lengths
+        starts, id_ends = table.starts[chosen], id_ends[chosen]
         minutes = table.clocks(starts)
         ids = table.pieces(id_ends - ID_LENGTH, id_ends)
         persons = table.pieces(starts + 8, id_ends - ID_LENGTH - before_lengths)
@@ -224,6 +228,18 @@ class _Reader:
         mask = np.zeros(len(table), dtype=bool)
         mask[chosen[good]] = True
         return _Regular(mask, chosen, good, kind[chosen], ids, persons, minutes)
+
+    def _find_proved_tags(self, lines: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+        """Of these entries those with a tag that is proved to end with its line, and where the id before it ends."""
+        ends = self.table.ends[lines].tolist()
+        entries = self.table.cut(self.table.starts[lines] + 8, self.table.ends[lines])
+        for index, end, entry in zip(lines.tolist(), ends, entries, strict=True):
+            name, _, rest = entry.partition(_TAGGED_WORDS.encode())
+            prayer_id, tag = rest[:ID_LENGTH], rest[ID_LENGTH + 2 :]
+            if not name or rest[ID_LENGTH : ID_LENGTH + 2] != b" (" or not prayer_id.isascii():
+                continue
+            if self._lines_of_tag(prayer_id.decode(), tag.decode(), index) == 0:
+                yield index, end - len(tag) - 2
 
     def _is_action(
         self,

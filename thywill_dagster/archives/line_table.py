@@ -36,8 +36,9 @@ class LineTable:
     starts: Positions
     ends: Positions
 
-    def __init__(self, block: bytes) -> None:
-        self._bytes = _PADDING + block + _PADDING
+    def __init__(self, *pieces: bytes) -> None:
+        """Takes the block in pieces: a copy of some megabytes less."""
+        self._bytes = b"".join((_PADDING, *pieces, _PADDING))
         self._array = np.frombuffer(self._bytes, dtype=np.uint8)
         # The same bytes as overlapping words: eight bytes are compared at once.
         self._words = np.ndarray((len(self._bytes) - 7,), dtype="<u8", buffer=self._bytes, strides=(1,))

@@ -75,8 +75,11 @@ def read_batch(numbers: Sequence[int], contents: Sequence[bytes], context: Readi
         contents: their bytes.
         context: what the database knows. None of the names it knows may hold a line break.
     """
-    positions, block, sizes = _join_regular(contents)
-    table = LineTable(block)
+    contents = [normalise_bytes(content) if b"\r" in content else content for content in contents]
+    regular = [i for i, content in enumerate(contents) if content and b"\x00" not in content and _is_utf8(content)]
+    positions = np.array(regular, dtype=np.int64)
+    table = LineTable(*(contents[i] for i in regular))
+    sizes = np.fromiter((len(contents[i]) for i in regular), dtype=np.int64, count=len(regular))
     ends = BLOCK_START + np.cumsum(sizes)
     heads = _read_heads(table, ends - sizes, ends)
     texts = _find_texts(table, heads, context)
@@ -84,33 +87,14 @@ def read_batch(numbers: Sequence[int], contents: Sequence[bytes], context: Readi
     heads, texts = heads.only(is_usual), texts.only(is_usual)
     positions = positions[heads.index]
     files = np.array(numbers, dtype=np.int64)[positions]
-    return _Batch(table, heads, texts, files, context).read(positions, is_ascii=block.isascii())
-
-
-def _join_regular(contents: Sequence[bytes]) -> tuple[Positions, bytes, Positions]:
-    """Which contents are UTF-8 without NUL; these as one block with LF as its only line break; their sizes there."""
-    block = b"".join(contents)
-    if b"\r" in block:
-        contents = [normalise_bytes(content) for content in contents]
-        block = b"".join(contents)
-    # Each on its own: to decode everything at once needs memory that no cache holds.
-    excluded = {i for i, content in enumerate(contents) if not content.isascii() and not _is_utf8(content)}
-    if b"\x00" in block:
-        excluded.update(i for i, content in enumerate(contents) if b"\x00" in content)
-    excluded.update(i for i, content in enumerate(contents) if not content)
-    positions = [i for i in range(len(contents)) if i not in excluded]
-    if excluded:
-        block = b"".join([contents[i] for i in positions])
-    sizes = np.fromiter((len(contents[i]) for i in positions), dtype=np.int64, count=len(positions))
-    return np.array(positions, dtype=np.int64), block, sizes
+    return _Batch(table, heads, texts, files, context).read(positions)
 
 
 def _is_utf8(content: bytes) -> bool:
     try:
-        content.decode()
+        return content.isascii() or bool(content.decode())
     except UnicodeDecodeError:
         return False
-    return True
 
 
 @dataclass(slots=True)
@@ -267,7 +251,7 @@ class _Batch:
     files: npt.NDArray[np.int64]
     context: ReadingContext
 
-    def read(self, positions: Positions, *, is_ascii: bool) -> ReadBatch:
+    def read(self, positions: Positions) -> ReadBatch:
         """What stands in them."""
         heads, count = self.heads, len(self.files)
         activity_starts = self.texts.markers + len(_MARKER)
@@ -323,7 +307,7 @@ class _Batch:
                 counts[rule][number] += lines
         return ReadBatch(
             positions=positions,
-            prayers=self._prayers(ids, number_of_events, is_ascii=is_ascii),
+            prayers=self._prayers(ids, number_of_events),
             events=events,
             counts=counts,
             tags=self._tags(),
@@ -337,14 +321,14 @@ class _Batch:
             tags[index] = _tag_of(self.table, self.heads, index)
         return tags
 
-    def _prayers(self, ids: pa.Array, number_of_events: Counts, *, is_ascii: bool) -> pa.Table:
+    def _prayers(self, ids: pa.Array, number_of_events: Counts) -> pa.Table:
         heads, texts, table = self.heads, self.texts, self.table
         audience_lines = (heads.lines + 2 + heads.has_tag)[heads.has_audience]
         audiences = np.full(len(self.files), "", dtype=object)
         audiences[heads.has_audience] = table.texts(
             table.starts[audience_lines] + len(_AUDIENCE), table.ends[audience_lines]
         ).to_pylist()
-        continuations = np.empty(0, dtype=np.int64) if is_ascii else table.continuations()
+        continuations = table.continuations()
         parts = ((heads.body_starts, texts.text_ends), (texts.generated_starts, texts.markers))
         described: list[object] = []
         for (starts, ends), is_told in zip(parts, (True, False), strict=True):

@@ -22,7 +22,7 @@ from thywill_dagster.archives.kinds import place_of
 from thywill_dagster.archives.model import ArchiveRecords, Question, ReadingContext
 from thywill_dagster.archives.records import make_records
 from thywill_dagster.archives.shards import available_processes, read_prayers_in_shards
-from thywill_dagster.archives.tables import Tables, merge_tables
+from thywill_dagster.archives.tables import Tables, merge_tables, system_memory
 
 OnFile = Callable[[int, int], None]
 
@@ -59,7 +59,7 @@ def parse_archives(
         now_ns=clock_ns(),
         processes=available_processes() if processes is None else processes,
     )
-    with _collector_paused():
+    with _collector_paused(), system_memory():
         return _parse(reading, cache, context_key)
 
 

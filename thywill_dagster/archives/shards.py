@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from thywill_dagster.archives.file_reader import FileReader, Numbered
 from thywill_dagster.archives.model import ReadingContext
-from thywill_dagster.archives.tables import SCHEMAS
+from thywill_dagster.archives.tables import SCHEMAS, system_memory
 
 FILES_FOR_TWO = 20_000
 """Prayer files from which on a second process pays: starting one takes as long as reading some thousands."""
@@ -75,8 +75,9 @@ def serve() -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     root, files, context, keeps_answers, now_ns = pickle.load(sys.stdin.buffer)
     reader = FileReader(root=root, context=context, keeps_answers=keeps_answers, now_ns=now_ns)
-    reader.read_prayers(files)
-    streams = {name: _as_stream(table, name) for name, table in reader.builder.build().items()}
+    with system_memory():
+        reader.read_prayers(files)
+        streams = {name: _as_stream(table, name) for name, table in reader.builder.build().items()}
     with answers:
         pickle.dump((streams, reader.tags.found), answers, protocol=5)
 

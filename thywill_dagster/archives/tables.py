@@ -6,8 +6,9 @@ are numbers, names and ids stand once in a dictionary: a million events take som
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, get_args
@@ -110,6 +111,17 @@ SCHEMAS: Mapping[str, pa.Schema] = {
 
 Tables = Mapping[str, pa.Table]
 """One table for each name of :data:`SCHEMAS`. Rows are in order of file and line."""
+
+
+@contextlib.contextmanager
+def system_memory() -> Iterator[None]:
+    """Columns come from the system's memory: the library's own pool gives back and takes anew far more pages."""
+    before = pa.default_memory_pool()
+    pa.set_memory_pool(pa.system_memory_pool())
+    try:
+        yield
+    finally:
+        pa.set_memory_pool(before)
 
 
 @dataclass(slots=True)

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from thywill_dagster.archives.account_file import parse_application, parse_blocks, parse_event_log
 from thywill_dagster.archives.header_tags import HeaderTags
-from thywill_dagster.archives.inventory import Fingerprint, TreeReader, is_settled
+from thywill_dagster.archives.inventory import SETTLED_NS, Fingerprint, TreeReader, is_settled
 from thywill_dagster.archives.kinds import ArchiveKind
 from thywill_dagster.archives.lines import (
     MAXIMUM_LINE_BYTES,
@@ -27,15 +28,15 @@ from thywill_dagster.archives.lines import (
 from thywill_dagster.archives.model import ParsedFile, Question, ReadingContext
 from thywill_dagster.archives.monthly_activity import MonthlyEvents, parse_monthly_activity, tag_key
 from thywill_dagster.archives.pipe_file import parse_pipe_file
-from thywill_dagster.archives.prayer_batch import PrayerBatch
+from thywill_dagster.archives.prayer_batch import ReadBatch, read_batch
 from thywill_dagster.archives.prayer_file import parse_prayer_file
 from thywill_dagster.archives.registration_file import parse_registration_file
-from thywill_dagster.archives.tables import FILES, RULES, TableBuilder, as_table
+from thywill_dagster.archives.tables import FILES, RULES, TableBuilder, as_table, as_words, hex_texts, with_events
 
 NO_FINGERPRINT = Fingerprint(0, 0, 0, 0)
 """Of a file that could not be opened; no file has it, so it is tried again."""
-BATCH_BYTES = 4 * 1024 * 1024
-"""Prayer files are read together up to this size; larger batches leave the processor's cache."""
+BATCH_BYTES = 8 * 1024 * 1024
+"""Prayer files are read together up to this size: a batch costs some milliseconds beside its files."""
 MAXIMUM_TEXT_BYTES = 16 * 1024 * 1024
 """Of a file that is read line by line; only monthly files may be larger."""
 
@@ -67,25 +68,29 @@ class FileReader:
 
     def read_prayers(self, files: Sequence[Numbered]) -> None:
         """Reads prayer files, many at a time. Their numbers ascend."""
-        batch = PrayerBatch(self.context)
-        facts: list[tuple[object, ...]] = []
+        entries: list[Numbered] = []
+        contents: list[bytes] = []
+        fingerprints: list[Fingerprint] = []
         reads_in_bulk = not self.context.broken_names
+        size = 0
         with TreeReader(self.root) as tree:
             for entry in files:
-                number, path, _, month = entry
                 try:
-                    data, fingerprint = tree.read(path)
+                    data, fingerprint = tree.read(entry[1])
                 except (OSError, ValueError) as error:
                     self._add_unread(entry, NO_FINGERPRINT, error)
                     continue
-                if reads_in_bulk and _is_regular(data) and batch.add(number, data):
-                    facts.append((number, path, month, *fingerprint, hashlib.sha256(data).hexdigest()))
-                    if batch.size >= BATCH_BYTES:
-                        self._flush(batch, facts)
-                        batch, facts = PrayerBatch(self.context), []
-                else:
+                if not reads_in_bulk or len(data) > MAXIMUM_LINE_BYTES:
                     self._add(entry, data, fingerprint)
-        self._flush(batch, facts)
+                    continue
+                entries.append(entry)
+                contents.append(data)
+                fingerprints.append(fingerprint)
+                size += len(data)
+                if size >= BATCH_BYTES:
+                    self._read_batch(entries, contents, fingerprints)
+                    entries, contents, fingerprints, size = [], [], [], 0
+        self._read_batch(entries, contents, fingerprints)
 
     def read_others(self, files: Iterable[Numbered]) -> None:
         """Reads files of all other kinds; prayer files come first, because their tags are asked for."""
@@ -110,27 +115,46 @@ class FileReader:
         answers = [answer for question in sorted(set(questions)) if (answer := self._answer(question)) is not None]
         return hashlib.blake2b(repr(answers).encode(), digest_size=16).digest() if answers else b""
 
-    def _flush(self, batch: PrayerBatch, facts: Sequence[tuple[object, ...]]) -> None:
-        if not facts:
-            return
-        read = batch.read()
-        numbers, paths, months, sizes, modified, changed, inodes, hashes = map(list, zip(*facts, strict=True))
-        keys = [None if tag is None else tag_key(tag) for tag in read.tags]
-        for prayer_id, key in zip(read.prayer_ids, keys, strict=True):
-            if key is not None:
-                self.tags.add(prayer_id, key)
-        settled = [is_settled(m, c, self.now_ns) for m, c in zip(modified, changed, strict=True)]
-        answers = [self.digest_answers([("texts", i)]) if self.keeps_answers else b"" for i in read.prayer_ids]
+    def _read_batch(
+        self, entries: Sequence[Numbered], contents: Sequence[bytes], fingerprints: Sequence[Fingerprint]
+    ) -> None:
+        read = read_batch([number for number, *_ in entries], contents, self.context)
+        positions = read.positions.tolist()
+        for position in sorted({*range(len(entries))}.difference(positions)):
+            self._add(entries[position], contents[position], fingerprints[position])
+        if positions:
+            hashes = hex_texts([hashlib.sha256(contents[position]).digest() for position in positions])
+            self._add_batch(
+                [entries[position] for position in positions],
+                [fingerprints[position] for position in positions],
+                hashes,
+                read,
+            )
+        self.builder.close_run()
+
+    def _add_batch(
+        self, entries: Sequence[Numbered], fingerprints: Sequence[Fingerprint], hashes: pa.Array, read: ReadBatch
+    ) -> None:
+        numbers, paths, _, months = zip(*entries, strict=True)
+        sizes, modified, changed, inodes = zip(*fingerprints, strict=True)
+        keys: list[str | None] = [None] * len(numbers)
+        for index, tag in enumerate(read.tags):
+            if tag is not None:
+                keys[index] = key = tag_key(tag)
+                self.tags.add(read.prayer_ids[index], key)
+        last_changed = np.maximum(np.array(modified, dtype=np.int64), np.array(changed, dtype=np.int64))
+        asks = self.keeps_answers and bool(self.context.texts)
+        answers = [self.digest_answers([("texts", i)]) for i in read.prayer_ids] if asks else [b""] * len(numbers)
         none = np.zeros(len(numbers), dtype=np.int64)
         columns = [
             paths,
-            ["prayer"] * len(paths),
+            as_words(none.astype(np.int32), ("prayer",)),
             months,
             sizes,
             modified,
             changed,
             inodes,
-            settled,
+            pa.array(last_changed + SETTLED_NS < self.now_ns),
             hashes,
             answers,
             keys,
@@ -139,10 +163,11 @@ class FileReader:
         ]
         self.builder.add_files(numbers, as_table(columns, FILES))
         self.builder.add_table("prayers", read.prayers)
-        self.builder.add_table("events", read.events)
-        for position, parsed in read.one_by_one.items():
-            self.builder.add_rows(numbers[position], parsed)
-        self.builder.close_run()
+        one_by_one = {numbers[index]: parsed for index, parsed in read.one_by_one.items()}
+        self.builder.add_table("events", with_events(read.events, one_by_one))
+        for number, parsed in one_by_one.items():
+            parsed.events = []
+            self.builder.add_rows(number, parsed)
         self.on_files(len(numbers))
 
     def _add(self, entry: Numbered, data: bytes, fingerprint: Fingerprint) -> None:
@@ -151,9 +176,12 @@ class FileReader:
         content = drop_overlong_lines(normalise_bytes(data))
         lines = count_lines(content)
         parsed, events = self._parse(content, lines, entry)
+        if events is not None:
+            # All of them as one table in order: putting rows in order later costs more than reading them.
+            self.builder.add_table("events", with_events(events.as_table(number), {number: parsed}))
+            parsed.events = []
         self._add_parsed(entry, fingerprint, sha256, lines, parsed)
         if events is not None:
-            self.builder.add_table("events", events.as_table(number))
             self.builder.close_run()
 
     def _parse(self, content: bytes, lines: int, entry: Numbered) -> tuple[ParsedFile, MonthlyEvents | None]:
@@ -220,16 +248,6 @@ def name_digest(broken_names: Mapping[str, Sequence[Sequence[str]]]) -> str:
     """Equal for equal sets of known names with a line break."""
     names = sorted(tuple(lines) for group in broken_names.values() for lines in group)
     return hashlib.sha256(repr(names).encode()).hexdigest()
-
-
-def _is_regular(content: bytes) -> bool:
-    """Whether the content is UTF-8 with LF as its only line break, without NUL and without overlong lines."""
-    if b"\r" in content or b"\x00" in content or len(content) > MAXIMUM_LINE_BYTES:
-        return False
-    try:
-        return content.isascii() or bool(content.decode())
-    except UnicodeDecodeError:
-        return False
 
 
 def _parse_text(text: str, kind: ArchiveKind, path: str, context: ReadingContext) -> ParsedFile:

@@ -123,7 +123,8 @@ class TreeReader:
             ValueError: it is larger than :data:`MAXIMUM_FILE_SIZE`.
         """
         folder, _, name = path.rpartition("/")
-        descriptor = os.open(name, _READ_FLAGS, dir_fd=self._enter(folder))
+        opened = self._descriptor if folder == self._folder else self._enter(folder)
+        descriptor = os.open(name, _READ_FLAGS, dir_fd=opened)
         try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
@@ -131,7 +132,7 @@ class TreeReader:
             if status.st_size > MAXIMUM_FILE_SIZE:
                 raise ValueError(f"larger than {MAXIMUM_FILE_SIZE // 1024**2} MiB")
             content = os.read(descriptor, status.st_size + 1)
-            if len(content) > status.st_size or (len(content) < status.st_size):
+            if len(content) != status.st_size:
                 content = _read_rest(descriptor, content)
         finally:
             os.close(descriptor)
@@ -160,7 +161,8 @@ class TreeReader:
 
 
 def _fingerprint(status: os.stat_result) -> Fingerprint:
-    return Fingerprint(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+    # Without the constructor that a named tuple has in Python: this is done for every file, twice in its life.
+    return tuple.__new__(Fingerprint, (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino))
 
 
 def read_archive_file(root: Path, path: str) -> bytes:

@@ -7,6 +7,7 @@ by the same rules. Most of an archive are such lines, so this is where its readi
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 
 import numpy as np
 import numpy.typing as npt
@@ -19,25 +20,31 @@ NOT_A_TIME = np.iinfo(np.int64).min
 """Stands for a piece that is no time."""
 
 _PADDING = b"\n" * 64
-"""Behind the block, so that a comparison near its end reads something."""
+"""Around the block, so that a comparison near its end reads something."""
+BLOCK_START = len(_PADDING)
+"""Position of a block's first byte."""
 
 
 class LineTable:
     """The lines of a block of UTF-8 that ends with LF.
 
     Attributes:
-        starts: position of each line's first byte.
+        starts: position of each line's first byte; the block itself begins at :data:`BLOCK_START`.
         ends: position of the LF that ends it.
     """
 
-    def __init__(self, block: bytes) -> None:
-        self._bytes = _PADDING + block + _PADDING
+    starts: Positions
+    ends: Positions
+
+    def __init__(self, *pieces: bytes) -> None:
+        """Takes the block in pieces: a copy of some megabytes less."""
+        self._bytes = b"".join((_PADDING, *pieces, _PADDING))
         self._array = np.frombuffer(self._bytes, dtype=np.uint8)
         # The same bytes as overlapping words: eight bytes are compared at once.
         self._words = np.ndarray((len(self._bytes) - 7,), dtype="<u8", buffer=self._bytes, strides=(1,))
         inner = self._array[len(_PADDING) : -len(_PADDING)]
-        self.ends: Positions = np.flatnonzero(inner == ord("\n")) + len(_PADDING)
-        self.starts: Positions = np.empty_like(self.ends)
+        self.ends = np.flatnonzero(inner == ord("\n")) + len(_PADDING)
+        self.starts = np.empty_like(self.ends)
         if len(self.ends):
             self.starts[0] = len(_PADDING)
             self.starts[1:] = self.ends[:-1] + 1
@@ -45,18 +52,57 @@ class LineTable:
     def __len__(self) -> int:
         return len(self.ends)
 
+    @property
+    def block_end(self) -> int:
+        """Position behind the block's last byte."""
+        return len(self._bytes) - len(_PADDING)
+
     def line(self, index: int) -> str:
         """One line, decoded as :func:`thywill_dagster.archives.lines.decode` does."""
         return self._bytes[self.starts[index] : self.ends[index]].decode("utf-8", errors="surrogateescape")
 
+    def only(self, lines: Positions) -> LineTable:
+        """Some of the lines, in order, as a table over the same block."""
+        part = copy(self)
+        part.starts, part.ends = self.starts[lines], self.ends[lines]
+        return part
+
+    def piece(self, start: int, end: int) -> bytes:
+        """The bytes between two positions."""
+        return self._bytes[start:end]
+
+    def cut(self, starts: Positions, ends: Positions) -> list[bytes]:
+        """The bytes between each two positions."""
+        block = self._bytes
+        return [block[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
+
     def lines_with(self, phrase: bytes) -> Positions:
-        """Index of each line that a phrase, which stands seldom, stands in; one of several lines if it spans them."""
-        found = []
+        """Index of each line that a phrase, which holds no line break and stands seldom, stands in."""
+        places = []
         at = self._bytes.find(phrase)
         while at != -1:
-            found.append(at)
+            places.append(at)
             at = self._bytes.find(phrase, at + 1)
-        return np.searchsorted(self.starts, np.array(found, dtype=np.int64), side="right") - 1
+        found = np.array(places, dtype=np.int64)
+        lines = np.searchsorted(self.starts, found, side="right") - 1
+        return lines[(lines >= 0) & (found < self.ends[lines])] if len(self) else lines[:0]
+
+    def titles(self, phrase: bytes) -> Positions:
+        """Every position of a phrase that is a line with its line break, behind an empty line and the break before."""
+        length = len(phrase) - 2
+        lines = np.flatnonzero(self.ends - self.starts == length - 1)
+        places = self.starts[lines] - 2
+        return places[self.stands_at(places, phrase)]
+
+    def are_within(self, starts: Positions, length: int, lowest: bytes, highest: bytes) -> Mask:
+        """Whether this many bytes from each position are all from the lowest to the highest."""
+        pieces = self._array[starts[:, None] + np.arange(length)]
+        return np.asarray(((pieces >= lowest[0]) & (pieces <= highest[0])).all(axis=1))
+
+    def continuations(self) -> Positions:
+        """Position of each byte that is not the first one of its character."""
+        # 0x80 to 0xBF, which as signed numbers are the lowest.
+        return np.flatnonzero(self._array.view(np.int8) < -64)
 
     def stands_at(self, positions: Positions, phrase: bytes) -> Mask:
         """Whether the phrase stands at each position; a position up to 64 bytes outside the block is legal."""
@@ -86,6 +132,10 @@ class LineTable:
         return found
 
     def pieces(self, starts: Positions, ends: Positions) -> pa.DictionaryArray:
+        """The texts between the positions, which ascend and do not overlap; each distinct text once."""
+        return self.texts(starts, ends).dictionary_encode()
+
+    def texts(self, starts: Positions, ends: Positions) -> pa.Array:
         """The texts between the positions, which ascend and do not overlap."""
         edges = np.empty(2 * len(starts) + 1, dtype=np.int64)
         edges[0:-1:2] = starts
@@ -93,7 +143,7 @@ class LineTable:
         edges[-1] = ends[-1] if len(ends) else 0
         buffers = [None, pa.py_buffer(edges), pa.py_buffer(self._bytes)]
         alternating = pa.Array.from_buffers(pa.large_string(), 2 * len(starts), buffers)
-        return alternating.take(pa.array(np.arange(0, 2 * len(starts), 2))).dictionary_encode()
+        return alternating.take(pa.array(np.arange(0, 2 * len(starts), 2)))
 
     def clocks(self, starts: Positions) -> Positions:
         """Minutes since midnight of ``08:30`` at each position, :data:`NOT_A_TIME` where there is no such hour."""

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 
@@ -45,7 +45,6 @@ ID_LENGTH = 32
 
 _TITLE = re.compile(r"Activity for [A-Za-z]+ [0-9]{4}")
 _DATE = re.compile(DATE_PATTERN)
-_LINE = re.compile(r"([0-9]{2}:[0-9]{2}) - (.+)", re.DOTALL)
 _ID = r"([0-9A-Za-z_-]+)"
 _TAGGED = re.compile(rf"(.+?) submitted prayer {_ID} \((.*)", re.DOTALL)
 _TAGGED_WORDS = " submitted prayer "
@@ -64,6 +63,7 @@ _PATTERNS = tuple(
     (kind, re.compile(rf"(.+){before}{_ID}{behind}", re.DOTALL).fullmatch) for kind, before, behind in ACTIONS
 )
 _KINDS = np.array([EVENT_KINDS.index(kind) for kind, _, _ in ACTIONS], dtype=np.int8)
+_SUBMITTED = [kind for kind, _, _ in ACTIONS].index("submitted")
 _DIRECTLY = " registered directly"
 _INVITED = " registered via invitation from "
 _INVITED_BY_NOBODY = " registered via invitation"
@@ -133,8 +133,9 @@ def parse_monthly_activity(
         return parsed, None
     is_cut = not content.endswith(b"\n")
     table = LineTable(content + b"\n" if is_cut else content)
-    reader = _Reader(table, month, context, header_tags, parsed, last_is_cut=is_cut)
-    return parsed, reader.read(in_bulk=in_bulk and _is_clean(content) and not context.broken_names)
+    is_clean = _is_clean(content)
+    reader = _Reader(table, month, context, header_tags, parsed, last_is_cut=is_cut, is_clean=is_clean)
+    return parsed, reader.read(in_bulk=in_bulk and is_clean and not context.broken_names)
 
 
 @lru_cache(maxsize=4096)
@@ -162,11 +163,13 @@ class _Reader:
         parsed: ParsedFile,
         *,
         last_is_cut: bool,
+        is_clean: bool,
     ) -> None:
         self.table = table
         self.context = context
         self.header_tags = header_tags
         self.parsed = parsed
+        self.is_clean = is_clean
         self.cut_line = len(table) - 1 if last_is_cut else -1
         self.state = _State()
         self.first_day, self.last_day = _days_of(month)
@@ -207,12 +210,15 @@ class _Reader:
             ],
             len(timed),
         )
+        id_ends = table.ends - np.array([len(behind) for _, _, behind in ACTIONS])[kind]
+        rest = timed[kind[timed] < 0]
+        for index, id_end in self._find_proved_tags(rest[table.stands_at(table.ends[rest] - 1, b")")]):
+            kind[index], id_ends[index] = _SUBMITTED, id_end
         chosen = np.flatnonzero(kind >= 0)
         if not len(chosen):
             return None
         before_lengths = np.array([len(before) for _, before, _ in ACTIONS])[kind[chosen]]
-        behind_lengths = np.array([len(behind) for _, _, behind in ACTIONS])[kind[chosen]]
-        starts, id_ends = table.starts[chosen], table.ends[chosen] - behind_lengths
+        starts, id_ends = table.starts[chosen], id_ends[chosen]
         minutes = table.clocks(starts)
         ids = table.pieces(id_ends - ID_LENGTH, id_ends)
         persons = table.pieces(starts + 8, id_ends - ID_LENGTH - before_lengths)
@@ -222,6 +228,18 @@ class _Reader:
         mask = np.zeros(len(table), dtype=bool)
         mask[chosen[good]] = True
         return _Regular(mask, chosen, good, kind[chosen], ids, persons, minutes)
+
+    def _find_proved_tags(self, lines: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+        """Of these entries those with a tag that is proved to end with its line, and where the id before it ends."""
+        ends = self.table.ends[lines].tolist()
+        entries = self.table.cut(self.table.starts[lines] + 8, self.table.ends[lines])
+        for index, end, entry in zip(lines.tolist(), ends, entries, strict=True):
+            name, _, rest = entry.partition(_TAGGED_WORDS.encode())
+            prayer_id, tag = rest[:ID_LENGTH], rest[ID_LENGTH + 2 :]
+            if not name or rest[ID_LENGTH : ID_LENGTH + 2] != b" (" or not prayer_id.isascii():
+                continue
+            if self._lines_of_tag(prayer_id.decode(), tag.decode(), index) == 0:
+                yield index, end - len(tag) - 2
 
     def _is_action(
         self,
@@ -274,17 +292,16 @@ class _Reader:
         if index == 0 and _TITLE.fullmatch(line):
             self.parsed.counts["title"] += 1
             return 0
-        if not is_readable(line):
+        if not (self.is_clean or is_readable(line)):
             return self._add_problem(index, why_unreadable(line))
-        if _DATE.fullmatch(line) and (day := parse_date(line)) is not None:
+        minute = parse_clock(line[:5]) if line[5:8] == " - " else None
+        if minute is None and _DATE.fullmatch(line) and (day := parse_date(line)) is not None:
             return self._read_date(index, day)
-        match = _LINE.fullmatch(line)
-        minute = parse_clock(match.group(1)) if match else None
-        if match is None or minute is None:
+        if minute is None or len(line) == 8:
             return self._add_problem(index, "unreadable activity line")
         if self.state.midnight is None:
             return self._add_problem(index, "no date header above")
-        rest, extra = match.group(2), 0
+        rest, extra = line[8:], 0
         if rest in self.context.broken_names and (
             joined := join_broken_name(rest, self._following(rest, index), 0, self.context.broken_names)
         ):

@@ -22,7 +22,7 @@ from thywill_dagster.archives.kinds import place_of
 from thywill_dagster.archives.model import ArchiveRecords, Question, ReadingContext
 from thywill_dagster.archives.records import make_records
 from thywill_dagster.archives.shards import available_processes, read_prayers_in_shards
-from thywill_dagster.archives.tables import Tables, merge_tables
+from thywill_dagster.archives.tables import Tables, merge_tables, system_memory
 
 OnFile = Callable[[int, int], None]
 
@@ -59,7 +59,7 @@ def parse_archives(
         now_ns=clock_ns(),
         processes=available_processes() if processes is None else processes,
     )
-    with _collector_paused():
+    with _collector_paused(), system_memory():
         return _parse(reading, cache, context_key)
 
 
@@ -160,12 +160,14 @@ class _Reading:
         if self._keeps_everything():
             return self.kept.tables if self.kept is not None else {}
         taken = set(self.kept.numbers.tolist()) if self.kept is not None else set()
-        files: list[Numbered] = [
-            (number, path, *place_of(path)) for number, path in enumerate(self.inventory.files) if number not in taken
-        ]
-        prayers = [entry for entry in files if entry[2] is not None and entry[2].reader == "prayer_file"]
-        others = [entry for entry in files if entry[2] is None or entry[2].reader != "prayer_file"]
-        self.done = len(self.inventory.files) - len(files)
+        prayers: list[Numbered] = []
+        others: list[Numbered] = []
+        for number, path in enumerate(self.inventory.files):
+            if number not in taken:
+                kind, month = place_of(path)
+                is_prayer = kind is not None and kind.reader == "prayer_file"
+                (prayers if is_prayer else others).append((number, path, kind, month))
+        self.done = len(self.inventory.files) - len(prayers) - len(others)
         self._recall_tags()
         if prayers:
             read_prayers_in_shards(self.reader, prayers, self.processes)

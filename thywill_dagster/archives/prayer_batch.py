@@ -1,43 +1,39 @@
 """Many prayer files at once, for the most common shape: what nobody disputes is read in columns.
 
 The contract: for every file the answer is that of :func:`thywill_dagster.archives.prayer_file.parse_prayer_file`.
-A file is read here only if its header is regular and either the database's texts stand in it exactly, or it holds
-one marker and the database knows nothing of it. Its activity lines are read in columns if all of them are regular;
+A file is read here only if its header is regular, it holds one marker, and the database either knows nothing of its
+texts or knows exactly those that stand in it. Its activity lines are read in columns if all of them are regular;
 otherwise one by one by the same function as anywhere.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from thywill_dagster.archives.line_table import NOT_A_TIME, LineTable, Mask, first_true
-from thywill_dagster.archives.lines import encode
+from thywill_dagster.archives.line_table import BLOCK_START, NOT_A_TIME, LineTable, Mask, Positions, first_true
+from thywill_dagster.archives.lines import encode, normalise_bytes
 from thywill_dagster.archives.model import ParsedFile, ReadingContext
 from thywill_dagster.archives.prayer_file import (
     ACTIONS,
-    TEMPORARY_ID,
     as_archived,
     read_activity,
 )
-from thywill_dagster.archives.tables import EVENT_KINDS, PRAYERS, as_table, events_table
+from thywill_dagster.archives.tables import EVENT_KINDS, PRAYERS, as_table, as_words, events_table, hex_texts
 from thywill_dagster.archives.timestamps import parse_date
 
-_HEADER = re.compile(
-    rb"Prayer ([!-~]+) by ([^\n]*)\n"
-    # Loose, because trying twelve months costs more than all the rest; what is no time is found out later.
-    rb"Submitted ([A-Z][a-z]+ [0-9]{1,2} [0-9]{4} at [0-9]{2}:[0-9]{2})\n"
-    rb"(?:Project: ([^\n]*)\n)?"
-    rb"(?:Audience: ([^\n]*)\n)?"
-    rb"\n"
-)
+ID_LENGTH = 32
+"""Of the ids that the application makes; a file with any other id is read on its own."""
+
+_PRAYER, _BY, _SUBMITTED = b"Prayer ", b" by ", b"Submitted "
+_PROJECT, _AUDIENCE = b"Project: ", b"Audience: "
 _MARKER = b"\n\nActivity:\n"
 _GENERATED = b"\n\nGenerated Prayer:\n"
 _TESTIMONY = b" added testimony: "
@@ -50,17 +46,19 @@ Counts = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadBatch:
-    """What a batch gave; sequences have one element per file, in the order in which the files were added.
+    """What a batch gave; sequences have one element per file that was read here, in the order of the batch.
 
     Attributes:
+        positions: in the batch, of the files that were read here; the others have to be read on their own.
         prayers: rows of table ``prayers``.
         events: rows of table ``events`` that were read in columns.
         counts: rule to number of lines of each file.
         tags: first line of the tag in the header.
         prayer_ids: of the files.
-        one_by_one: position in the batch to what was read of the other activity lines.
+        one_by_one: index into the sequences to what was read of the other activity lines.
     """
 
+    positions: Positions
     prayers: pa.Table
     events: pa.Table
     counts: Mapping[str, Counts]
@@ -69,146 +67,293 @@ class ReadBatch:
     one_by_one: Mapping[int, ParsedFile]
 
 
+def read_batch(numbers: Sequence[int], contents: Sequence[bytes], context: ReadingContext) -> ReadBatch:
+    """Reads prayer files together.
+
+    Args:
+        numbers: of the files, ascending.
+        contents: their bytes.
+        context: what the database knows. None of the names it knows may hold a line break.
+    """
+    contents = [normalise_bytes(content) if b"\r" in content else content for content in contents]
+    regular = [i for i, content in enumerate(contents) if content and b"\x00" not in content and _is_utf8(content)]
+    positions = np.array(regular, dtype=np.int64)
+    table = LineTable(*(contents[i] for i in regular))
+    sizes = np.fromiter((len(contents[i]) for i in regular), dtype=np.int64, count=len(regular))
+    ends = BLOCK_START + np.cumsum(sizes)
+    heads = _read_heads(table, ends - sizes, ends)
+    texts = _find_texts(table, heads, context)
+    is_usual = texts.is_usual
+    heads, texts = heads.only(is_usual), texts.only(is_usual)
+    positions = positions[heads.index]
+    files = np.array(numbers, dtype=np.int64)[positions]
+    return _Batch(table, heads, texts, files, context).read(positions)
+
+
+def _is_utf8(content: bytes) -> bool:
+    try:
+        return content.isascii() or bool(content.decode())
+    except UnicodeDecodeError:
+        return False
+
+
 @dataclass(slots=True)
-class PrayerBatch:
-    """Collects prayer files until :meth:`read` reads their activity lines together."""
+class _Heads:
+    """Files with a regular header, in columns of equal length.
 
+    Attributes:
+        index: of the file in the block.
+        starts: position of its first byte.
+        ends: position behind its last.
+        names_end: position behind the author's name.
+        submitted: minute of the submission.
+        has_tag: whether it shows a tag, which is then on the third line.
+        has_audience: whether it shows an audience, which is then on the line behind.
+        lines: index of the first line in the table.
+        body_starts: position of the text's first byte.
+    """
+
+    index: Positions
+    starts: Positions
+    ends: Positions
+    names_end: Positions
+    submitted: Positions
+    has_tag: Mask
+    has_audience: Mask
+    lines: Positions
+    body_starts: Positions
+
+    def only(self, mask: Mask) -> _Heads:
+        """Some of the files."""
+        return _Heads(*(getattr(self, name)[mask] for name in self.__slots__))
+
+
+def _read_heads(table: LineTable, starts: Positions, ends: Positions) -> _Heads:
+    """The files of a block with a regular header and a line break at their end."""
+    lines = np.searchsorted(table.starts, starts)
+    # Five lines are looked at; where the block has no more, the comparisons fail anyway.
+    line_starts, line_ends = (np.append(edges, np.full(5, table.block_end)) for edges in (table.starts, table.ends))
+    submitted_start, submitted_end = line_starts[lines + 1] + len(_SUBMITTED), line_ends[lines + 1]
+    has_tag = table.stands_at(line_starts[lines + 2], _PROJECT)
+    has_audience = table.stands_at(line_starts[lines + 2 + has_tag], _AUDIENCE)
+    last = lines + 2 + has_tag + has_audience
+    is_usual = (
+        (line_starts[lines] == starts)
+        & table.stands_at(starts, _PRAYER)
+        & table.stands_at(starts + len(_PRAYER) + ID_LENGTH, _BY)
+        & table.are_within(starts + len(_PRAYER), ID_LENGTH, b"!", b"~")
+        & table.stands_at(submitted_start - len(_SUBMITTED), _SUBMITTED)
+        & table.stands_at(submitted_end - 9, b" at ")
+        & (submitted_end - submitted_start >= _TIME_LENGTHS[0])
+        & (submitted_end - submitted_start <= _TIME_LENGTHS[-1])
+        & (line_starts[last] == line_ends[last])
+        & table.stands_at(ends - 1, b"\n")
+    )
+    chosen = np.flatnonzero(is_usual)
+    submitted = _minutes(table, submitted_start[chosen], submitted_end[chosen])
+    names_end = line_ends[lines[chosen]]
+    persons = table.pieces(starts[chosen] + len(_PRAYER) + ID_LENGTH + len(_BY), names_end)
+    # The application replaced a temporary id in names as well.
+    is_plain = ~_are_true(pc.match_substring(persons.dictionary, _PRAYER.decode()))[persons.indices.to_numpy()]
+    heads = _Heads(
+        chosen,
+        starts[chosen],
+        ends[chosen],
+        names_end,
+        submitted,
+        has_tag[chosen],
+        has_audience[chosen],
+        lines[chosen],
+        line_starts[last[chosen]] + 1,
+    )
+    return heads.only(is_plain & (submitted != NOT_A_TIME))
+
+
+@dataclass(slots=True)
+class _Texts:
+    """Where the texts of these files stand, and what decided; in columns of equal length.
+
+    Attributes:
+        is_usual: whether there is no doubt about that.
+        text_ends: position behind the text.
+        generated_starts: position of the generated prayer; that of the marker if there is none.
+        markers: position of the marker.
+        is_known: whether the database has exactly these texts.
+    """
+
+    is_usual: Mask
+    text_ends: Positions
+    generated_starts: Positions
+    markers: Positions
+    is_known: Mask
+
+    def only(self, mask: Mask) -> _Texts:
+        """Some of the files."""
+        return _Texts(*(getattr(self, name)[mask] for name in self.__slots__))
+
+
+def _find_texts(table: LineTable, heads: _Heads, context: ReadingContext) -> _Texts:
+    places = table.titles(_MARKER)
+    first = np.searchsorted(places, heads.starts)
+    markers = _element(places, first)
+    is_usual = (
+        (np.searchsorted(places, heads.ends) - first == 1)
+        & (markers >= heads.body_starts)
+        & (markers + len(_MARKER) <= heads.ends)
+        # Two markers in a row are two as well.
+        & ~table.stands_at(markers + len(_MARKER) - 1, _MARKER[1:])
+    )
+    sections = table.titles(_GENERATED)
+    text_ends = _element(sections, np.searchsorted(sections, heads.body_starts))
+    has_generated = (text_ends >= 0) & (text_ends + len(_GENERATED) <= markers)
+    text_ends = np.where(has_generated, text_ends, markers)
+    texts = _Texts(
+        is_usual,
+        text_ends,
+        np.where(has_generated, text_ends + len(_GENERATED), markers),
+        markers,
+        np.zeros(len(markers), dtype=bool),
+    )
+    if context.texts:
+        _compare_with_database(table, heads, texts, context)
+    return texts
+
+
+def _compare_with_database(table: LineTable, heads: _Heads, texts: _Texts, context: ReadingContext) -> None:
+    """Finds out which files hold the database's texts; one that holds others is not usual."""
+    for i in np.flatnonzero(texts.is_usual).tolist():
+        id_start = int(heads.starts[i]) + len(_PRAYER)
+        prayer_id = table.piece(id_start, id_start + ID_LENGTH).decode()
+        known = context.texts.get(prayer_id)
+        if known is None:
+            continue
+        text = encode(as_archived(known.text, prayer_id))
+        generated = _GENERATED + encode(as_archived(known.generated, prayer_id)) if known.generated else b""
+        start, marker = int(heads.body_starts[i]), int(texts.markers[i])
+        is_same = table.piece(start, marker) == text + generated
+        texts.is_known[i] = is_same
+        texts.is_usual[i] = is_same and (known.tag or "") == (_tag_of(table, heads, i) or "")
+        texts.text_ends[i] = start + len(text)
+        texts.generated_starts[i] = start + len(text) + len(_GENERATED) if generated else marker
+
+
+def _tag_of(table: LineTable, heads: _Heads, index: int) -> str | None:
+    return table.line(int(heads.lines[index]) + 2)[len(_PROJECT) :] if heads.has_tag[index] else None
+
+
+@dataclass(slots=True)
+class _Batch:
+    """The usual files of a block."""
+
+    table: LineTable
+    heads: _Heads
+    texts: _Texts
+    files: npt.NDArray[np.int64]
     context: ReadingContext
-    size: int = 0
-    _rows: list[tuple[object, ...]] = field(default_factory=list)
-    _submitted: list[bytes] = field(default_factory=list)
-    _tags: list[str | None] = field(default_factory=list)
-    _tails: list[bytes] = field(default_factory=list)
-    _header_lines: list[int] = field(default_factory=list)
-    _text_lines: list[int] = field(default_factory=list)
 
-    def add(self, file: int, content: bytes) -> bool:
-        """Takes a file in; False if it has to be read on its own.
-
-        Args:
-            file: its number, which grows from call to call.
-            content: with LF as its only line break, valid UTF-8 without NUL.
-        """
-        header = _HEADER.match(content)
-        if header is None or content[-1] != 10:
-            return False
-        raw_id, author, submitted, tag, audience = header.groups()
-        prayer_id = raw_id.decode()
-        if prayer_id == TEMPORARY_ID or b"Prayer " in author:
-            return False
-        start = header.end()
-        texts = self.context.texts.get(prayer_id)
-        if texts is None:
-            marker = content.find(_MARKER, start - 2)
-            if marker < start:
-                return False
-            end = marker + 12
-            text, _, generated = content[start:marker].partition(_GENERATED)
-            reading = "only_marker"
-        else:
-            if (texts.tag or "") != (tag.decode() if tag else ""):
-                return False
-            text = encode(as_archived(texts.text, prayer_id))
-            if texts.generated:
-                generated = encode(as_archived(texts.generated, prayer_id))
-                expected = b"".join((text, _GENERATED, generated, _MARKER))
-            else:
-                generated = b""
-                expected = text + _MARKER
-            if not content.startswith(expected, start):
-                return False
-            end = start + len(expected)
-            reading = "database"
-        # Another marker makes the file a matter of doubt.
-        if content.find(_MARKER, end - 1) != -1 or content.startswith(_MARKER[1:], end - 1):
-            return False
-        self._rows.append(
-            (
-                file,
-                prayer_id,
-                author.decode(),
-                audience.decode() if audience else "",
-                sha256(text).hexdigest(),
-                len(text) if text.isascii() else len(text.decode()),
-                sha256(generated).hexdigest() if generated else "",
-                len(generated) if generated.isascii() else len(generated.decode()),
-                reading,
-            )
-        )
-        self._submitted.append(submitted)
-        self._tags.append(None if tag is None else tag.decode())
-        self._header_lines.append(2 + (tag is not None) + (audience is not None))
-        self._text_lines.append(content.count(b"\n", start, end))
-        self._tails.append(content[end:])
-        self.size += len(content)
-        return True
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def read(self) -> ReadBatch:
-        """All files with what was read of them."""
-        table = LineTable(b"".join(self._tails))
-        lines_of = np.array([tail.count(b"\n") for tail in self._tails], dtype=np.int64)
-        header_lines, text_lines = np.array(self._header_lines), np.array(self._text_lines)
-        owner = np.repeat(np.arange(len(lines_of)), lines_of)
-        kind, separators, minutes = _recognise(table)
-        first_line = np.cumsum(lines_of) - lines_of
-        lines_before = header_lines + 1 + text_lines
+    def read(self, positions: Positions) -> ReadBatch:
+        """What stands in them."""
+        heads, count = self.heads, len(self.files)
+        activity_starts = self.texts.markers + len(_MARKER)
+        first_line = np.searchsorted(self.table.starts, activity_starts)
+        lines_of = np.searchsorted(self.table.starts, heads.ends) - first_line
+        header_lines = 2 + heads.has_tag.astype(np.int64) + heads.has_audience
+        lines_before = first_line - heads.lines
+        owner = np.repeat(np.arange(count), lines_of)
+        first_place = np.cumsum(lines_of) - lines_of
+        of_owner = np.arange(len(owner)) - first_place[owner]
+        activity = self.table.only(first_line[owner] + of_owner)
+        kind, separators, minutes = _recognise(activity)
         # Up to the line before the first that is not regular; that one may still be tainted by it.
         in_columns = lines_of.copy()
         bad = np.flatnonzero(kind < 0)
         irregular, at = np.unique(owner[bad], return_index=True)
-        in_columns[irregular] = np.maximum(bad[at] - first_line[irregular] - 1, 0)
-        files, ids, authors, audiences, *texts, readings = map(list, zip(*self._rows, strict=True))
-        one_by_one = {
-            number: self._read_one_by_one(number, str(ids[number]), int(in_columns[number]), int(lines_before[number]))
-            for number in irregular.tolist()
-        }
-        chosen = np.flatnonzero(np.arange(len(owner)) - first_line[owner] < in_columns[owner])
+        in_columns[irregular] = np.maximum(of_owner[bad[at]] - 1, 0)
+        chosen = np.flatnonzero(of_owner < in_columns[owner])
         owners = owner[chosen]
+        id_starts = heads.starts + len(_PRAYER)
+        ids = self.table.texts(id_starts, id_starts + ID_LENGTH)
         events = events_table(
-            file=np.array(files, dtype=np.int64)[owners],
-            line=lines_before[owners] + chosen - first_line[owners] + 1,
+            file=self.files[owners],
+            line=lines_before[owners] + of_owner[chosen] + 1,
             kind=_KINDS[kind[chosen]],
-            prayer_id=pa.DictionaryArray.from_arrays(
-                pa.array(owners.astype(np.int32)), pa.array(ids, pa.large_string())
-            ),
-            person=table.pieces(
-                table.starts[chosen] + separators[chosen] + 3, table.ends[chosen] - _SUFFIX_LENGTHS[kind[chosen]]
+            prayer_id=pa.DictionaryArray.from_arrays(pa.array(owners.astype(np.int32)), ids),
+            person=activity.pieces(
+                activity.starts[chosen] + separators[chosen] + 3, activity.ends[chosen] - _SUFFIX_LENGTHS[kind[chosen]]
             ),
             at=minutes[chosen],
             source="prayer_file",
         )
+        prayer_ids: list[str] = ids.to_pylist()
+        one_by_one = {
+            number: self._read_one_by_one(
+                number, prayer_ids[number], int(in_columns[number]), int(lines_before[number])
+            )
+            for number in irregular.tolist()
+        }
+        none = np.zeros(count, dtype=np.int64)
         counts = {
             "header": header_lines,
-            "text": text_lines,
-            "blank": np.ones(len(lines_of), dtype=np.int64),
+            "text": lines_before - header_lines - 1,
+            "blank": none + 1,
             "event": in_columns.copy(),
-            "continuation": np.zeros(len(lines_of), dtype=np.int64),
-            "problem": np.zeros(len(lines_of), dtype=np.int64),
+            "continuation": none.copy(),
+            "problem": none.copy(),
         }
         number_of_events = in_columns
         for number, parsed in one_by_one.items():
             number_of_events[number] += len(parsed.events)
-            for rule, count in parsed.counts.items():
-                counts[rule][number] += count
-        submitted = _read_times(self._submitted)
-        is_bad = submitted == NOT_A_TIME
-        rows = (files, ids, authors, pa.array(submitted, mask=is_bad), audiences, *texts, readings, number_of_events)
+            for rule, lines in parsed.counts.items():
+                counts[rule][number] += lines
         return ReadBatch(
-            prayers=as_table(rows, PRAYERS),
+            positions=positions,
+            prayers=self._prayers(ids, number_of_events),
             events=events,
             counts=counts,
-            tags=self._tags,
-            prayer_ids=ids,
+            tags=self._tags(),
+            prayer_ids=prayer_ids,
             one_by_one=one_by_one,
         )
 
+    def _tags(self) -> list[str | None]:
+        tags: list[str | None] = [None] * len(self.files)
+        for index in np.flatnonzero(self.heads.has_tag).tolist():
+            tags[index] = _tag_of(self.table, self.heads, index)
+        return tags
+
+    def _prayers(self, ids: pa.Array, number_of_events: Counts) -> pa.Table:
+        heads, texts, table = self.heads, self.texts, self.table
+        audience_lines = (heads.lines + 2 + heads.has_tag)[heads.has_audience]
+        audiences = np.full(len(self.files), "", dtype=object)
+        audiences[heads.has_audience] = table.texts(
+            table.starts[audience_lines] + len(_AUDIENCE), table.ends[audience_lines]
+        ).to_pylist()
+        continuations = table.continuations()
+        parts = ((heads.body_starts, texts.text_ends), (texts.generated_starts, texts.markers))
+        described: list[object] = []
+        for (starts, ends), is_told in zip(parts, (True, False), strict=True):
+            described.append(
+                hex_texts([sha256(text).digest() if text or is_told else b"" for text in table.cut(starts, ends)])
+            )
+            more = np.searchsorted(continuations, ends) - np.searchsorted(continuations, starts)
+            described.append(pa.array(ends - starts - more))
+        columns = (
+            pa.array(self.files.astype(np.int32)),
+            ids,
+            table.pieces(heads.starts + len(_PRAYER) + ID_LENGTH + len(_BY), heads.names_end),
+            pa.array(heads.submitted),
+            audiences.tolist(),
+            *described,
+            as_words(texts.is_known.astype(np.int32), ("only_marker", "database")),
+            pa.array(number_of_events),
+        )
+        return as_table(columns, PRAYERS)
+
     def _read_one_by_one(self, number: int, prayer_id: str, start: int, lines_before: int) -> ParsedFile:
         parsed = ParsedFile()
+        activity = self.table.piece(int(self.texts.markers[number]) + len(_MARKER), int(self.heads.ends[number]))
         read_activity(
-            self._tails[number].decode().split("\n")[:-1],
+            activity.decode().split("\n")[:-1],
             start,
             prayer_id,
             self.context.texts.get(prayer_id),
@@ -218,6 +363,15 @@ class PrayerBatch:
             lines_before=lines_before,
         )
         return parsed
+
+
+def _element(places: Positions, at: Positions) -> Positions:
+    """The places at these indices, -1 behind the last."""
+    return np.append(places, -1)[at]
+
+
+def _are_true(flags: pa.Array) -> Mask:
+    return np.asarray(flags, dtype=bool)
 
 
 def _recognise(
@@ -244,11 +398,6 @@ def _recognise(
     minutes[chosen] = _minutes(table, starts, ends)
     kind[minutes == NOT_A_TIME] = -1
     return kind, separators, minutes
-
-
-def _read_times(times: Sequence[bytes]) -> npt.NDArray[np.int64]:
-    table = LineTable(b"\n".join((*times, b"")))
-    return _minutes(table, table.starts, table.ends)
 
 
 def _minutes(table: LineTable, starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

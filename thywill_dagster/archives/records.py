@@ -57,10 +57,9 @@ def make_records(tables: Tables, left_out: Sequence[tuple[str, str]], read: Sequ
 def _events_frame(events: pa.Table, files: pa.Table) -> pd.DataFrame:
     """The events with their texts as categories."""
     numbers = {name: events[name].to_numpy() for name in ("file", "kind", "source")}
-    seconds = events["at"].fill_null(0).to_numpy() * 60
-    at = np.where(
-        events["at"].is_null().to_numpy(zero_copy_only=False), np.datetime64("NaT", "s"), seconds.view("M8[s]")
-    )
+    at = (events["at"].fill_null(0).to_numpy() * 60).view("M8[s]")
+    if events["at"].null_count:
+        at[events["at"].is_null().to_numpy(zero_copy_only=False)] = np.datetime64("NaT", "s")
     frame = pd.DataFrame(
         {
             "path": _categories(numbers["file"], files["path"].combine_chunks()),

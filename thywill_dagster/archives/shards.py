@@ -21,10 +21,13 @@ import pyarrow as pa
 
 from thywill_dagster.archives.file_reader import FileReader, Numbered
 from thywill_dagster.archives.model import ReadingContext
-from thywill_dagster.archives.tables import SCHEMAS
+from thywill_dagster.archives.tables import SCHEMAS, system_memory
 
 FILES_FOR_TWO = 20_000
 """Prayer files from which on a second process pays: starting one takes as long as reading some thousands."""
+
+OWN_SHARE = 0.6
+"""Of the prayer files that are read here: the helper begins later, and has its answer to send."""
 
 _PROGRAM = """
 import json, sys
@@ -45,11 +48,11 @@ def available_processes() -> int:
 
 
 def read_prayers_in_shards(reader: FileReader, files: Sequence[Numbered], processes: int) -> None:
-    """Reads prayer files into the reader's builder, half of them in a second process if that pays."""
+    """Reads prayer files into the reader's builder, a part of them in a second process if that pays."""
     if processes < 2 or len(files) < FILES_FOR_TWO:
         reader.read_prayers(files)
         return
-    middle = len(files) // 2
+    middle = int(len(files) * OWN_SHARE)
     with _helper((reader.root, files[middle:], reader.context, reader.keeps_answers, reader.now_ns)) as helper:
         reader.read_prayers(files[:middle])
         answer = _answer_of(helper) if helper is not None else None
@@ -75,8 +78,9 @@ def serve() -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     root, files, context, keeps_answers, now_ns = pickle.load(sys.stdin.buffer)
     reader = FileReader(root=root, context=context, keeps_answers=keeps_answers, now_ns=now_ns)
-    reader.read_prayers(files)
-    streams = {name: _as_stream(table, name) for name, table in reader.builder.build().items()}
+    with system_memory():
+        reader.read_prayers(files)
+        streams = {name: _as_stream(table, name) for name, table in reader.builder.build().items()}
     with answers:
         pickle.dump((streams, reader.tags.found), answers, protocol=5)
 

@@ -6,9 +6,11 @@ are numbers, names and ids stand once in a dictionary: a million events take som
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, get_args
 
 import numpy as np
@@ -111,6 +113,17 @@ Tables = Mapping[str, pa.Table]
 """One table for each name of :data:`SCHEMAS`. Rows are in order of file and line."""
 
 
+@contextlib.contextmanager
+def system_memory() -> Iterator[None]:
+    """Columns come from the system's memory: the library's own pool gives back and takes anew far more pages."""
+    before = pa.default_memory_pool()
+    pa.set_memory_pool(pa.system_memory_pool())
+    try:
+        yield
+    finally:
+        pa.set_memory_pool(before)
+
+
 @dataclass(slots=True)
 class TableBuilder:
     """Collects what files gave. Files may come in any order; their numbers are given from outside."""
@@ -190,7 +203,7 @@ class TableBuilder:
         for name in SCHEMAS:
             self._flush(name)
             pieces, first = self._tables[name], self._runs.get(name, 0)
-            if name != "files" and len(pieces) > first + 1:
+            if name != "files" and len(pieces) > first:
                 pieces[first:] = [_in_order(pa.concat_tables(pieces[first:]))]
             self._runs[name] = len(pieces)
 
@@ -205,12 +218,11 @@ class TableBuilder:
     def _build(self, name: str, numbers: npt.NDArray[np.int64], places: npt.NDArray[np.int64]) -> pa.Table:
         pieces, self._tables[name] = self._tables[name], []
         if name == "files":
-            table = pa.concat_tables([*pieces, FILES.empty_table()])
-            if len(numbers) and not (numbers[1:] > numbers[:-1]).all():
-                table = table.unify_dictionaries().take(pa.array(np.argsort(numbers)))
-            return table
+            return _files_in_order(pieces, numbers)
         pieces.sort(key=lambda piece: piece["file"][0].as_py())
-        return _renumbered(_in_order(pa.concat_tables([*pieces, SCHEMAS[name].empty_table()])), places)
+        whole = pa.concat_tables([*pieces, SCHEMAS[name].empty_table()])
+        is_in_order = all(one["file"][-1].as_py() < next_one["file"][0].as_py() for one, next_one in pairwise(pieces))
+        return _renumbered(whole if is_in_order else _in_order(whole), places)
 
     def _flush(self, name: str) -> None:
         if rows := self._rows[name]:
@@ -246,6 +258,43 @@ def events_table(
     return pa.Table.from_arrays(columns, schema=EVENTS)
 
 
+def with_events(events: pa.Table, files: Mapping[int, ParsedFile]) -> pa.Table:
+    """The events with those that were read one by one in the same files; all in order of file and line.
+
+    Args:
+        events: at least those of one file, in order; one chunk per column.
+        files: number to what was read; numbers ascend.
+    """
+    rows = [(file, *event) for file, parsed in files.items() for event in parsed.events]
+    if not rows:
+        return events
+    file, line, kind, prayer_id, person, at, source, is_tainted = zip(*rows, strict=True)
+    numbers = {
+        "file": file,
+        "line": line,
+        "kind": [EVENT_KINDS.index(name) for name in kind],
+        "at": at,
+        "source": [SOURCES.index(name) for name in source],
+        "is_tainted": is_tainted,
+    }
+    words = {"prayer_id": prayer_id, "person": person}
+    places = np.searchsorted(_order_key(events), (np.array(file, dtype=np.int64) << 32) | np.array(line))
+    columns = [
+        _insert_words(events[name].combine_chunks(), places, words[name])
+        if name in words
+        else pa.array(np.insert(events[name].to_numpy(), places, numbers[name]))
+        for name in EVENTS.names
+    ]
+    return pa.Table.from_arrays(columns, schema=EVENTS)
+
+
+def _insert_words(words: pa.DictionaryArray, places: npt.NDArray[np.int64], more: Sequence[str]) -> pa.DictionaryArray:
+    """Words with more of them before these places."""
+    one, other = pa.chunked_array([words, _as_texts(more).dictionary_encode()]).unify_dictionaries().chunks
+    indices = np.insert(one.indices.to_numpy(), places, other.indices.to_numpy())
+    return pa.DictionaryArray.from_arrays(pa.array(indices), one.dictionary)
+
+
 def merge_tables(parts: Sequence[tuple[Tables, npt.NDArray[np.int64]]]) -> Tables:
     """Puts tables together whose files get new numbers.
 
@@ -277,6 +326,20 @@ def _in_one_piece(table: pa.Table) -> pa.Table:
     return table.unify_dictionaries().combine_chunks()
 
 
+def _files_in_order(pieces: Sequence[pa.Table], numbers: npt.NDArray[np.int64]) -> pa.Table:
+    """One table of pieces of ``files``, whose rows have these numbers one after the other, in order of numbers."""
+    if not pieces:
+        return FILES.empty_table()
+    ends = np.cumsum([len(piece) for piece in pieces])
+    # Pieces mostly lie one behind the other, and to put them in order is much less than to do it with rows.
+    order = np.argsort(numbers[ends - [len(piece) for piece in pieces]])
+    numbers = np.concatenate([numbers[ends[i] - len(pieces[i]) : ends[i]] for i in order])
+    table = pa.concat_tables([pieces[i] for i in order])
+    if (numbers[1:] > numbers[:-1]).all():
+        return table
+    return table.unify_dictionaries().take(pa.array(np.argsort(numbers)))
+
+
 def _renumbered(table: pa.Table, numbers: npt.NDArray[np.int64]) -> pa.Table:
     """The table with the places that the files' numbers have among all."""
     if not len(table) or numbers[-1] == len(numbers) - 1:
@@ -289,13 +352,19 @@ def _in_order(table: pa.Table) -> pa.Table:
     """The rows in order of file and, where there is one, of line."""
     if not len(table):
         return table
-    key = table["file"].to_numpy().astype(np.int64) << 32
-    if "line" in table.column_names:
-        key |= table["line"].to_numpy().astype(np.int64)
+    key = _order_key(table)
     if (key[1:] >= key[:-1]).all():
         return table
     # Dictionaries must be one before rows can change their places.
     return table.unify_dictionaries().combine_chunks().take(pa.array(np.argsort(key, kind="stable")))
+
+
+def _order_key(table: pa.Table) -> npt.NDArray[np.int64]:
+    """Grows with the file and, where there is one, with the line."""
+    key: npt.NDArray[np.int64] = table["file"].to_numpy().astype(np.int64) << 32
+    if "line" in table.column_names:
+        key |= table["line"].to_numpy().astype(np.int64)
+    return key
 
 
 def as_table(columns: Sequence[Any], schema: pa.Schema) -> pa.Table:
@@ -303,6 +372,19 @@ def as_table(columns: Sequence[Any], schema: pa.Schema) -> pa.Table:
     return pa.Table.from_arrays(
         [_as_array(values, column.type) for values, column in zip(columns, schema, strict=True)], schema=schema
     )
+
+
+def as_words(codes: npt.NDArray[np.int32], words: Sequence[str]) -> pa.DictionaryArray:
+    """A column of words from the number of each row's word."""
+    return pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(words, _TEXT))
+
+
+def hex_texts(digests: Sequence[bytes]) -> pa.Array:
+    """A column of texts from digests: what ``hexdigest`` gives, empty for an empty one."""
+    offsets = np.zeros(len(digests) + 1, dtype=np.int64)
+    offsets[1:] = np.cumsum(np.fromiter(map(len, digests), dtype=np.int64, count=len(digests))) * 2
+    texts = b"".join(digests).hex().encode()
+    return pa.Array.from_buffers(_TEXT, len(digests), [None, pa.py_buffer(offsets), pa.py_buffer(texts)])
 
 
 def _as_array(values: Any, kind: pa.DataType) -> pa.Array:

@@ -293,6 +293,9 @@ class _Reader:
             self.parsed.counts["title"] += 1
             return 0
         if not (self.is_clean or is_readable(line)):
+            if _TAGGED_WORDS in line:
+                # Where its tag ends cannot be known either.
+                self._taint_behind(index)
             return self._add_problem(index, why_unreadable(line))
         minute = parse_clock(line[:5]) if line[5:8] == " - " else None
         if minute is None and _DATE.fullmatch(line) and (day := parse_date(line)) is not None:
@@ -315,6 +318,11 @@ class _Reader:
             self.parsed.broken_names.append(rest)
             return self._add_problem(index, "unknown kind of activity")
         return used
+
+    def _taint_behind(self, index: int) -> None:
+        self.state.is_tainted = True
+        if self.state.tainted_from is None:
+            self.state.tainted_from = index
 
     def _following(self, part: str, index: int) -> list[str]:
         """The lines behind one that ends with the first part of a known name with a line break, else none."""
@@ -346,9 +354,7 @@ class _Reader:
             is_doubtful = lines_of_tag is None and _read_event(rest) is not None
             self._add_event(index, "submitted", prayer_id, person, at, is_tainted or is_doubtful)
             if lines_of_tag is None:
-                self.state.is_tainted = True
-                if self.state.tainted_from is None:
-                    self.state.tainted_from = index
+                self._taint_behind(index)
                 return extra
             self.parsed.counts["continuation"] += lines_of_tag
             return extra + lines_of_tag

@@ -37,6 +37,7 @@ _PROJECT, _AUDIENCE = b"Project: ", b"Audience: "
 _MARKER = b"\n\nActivity:\n"
 _GENERATED = b"\n\nGenerated Prayer:\n"
 _TESTIMONY = b" added testimony: "
+_VALUES = (b" set ", b" removed ")
 _TIME_LENGTHS = range(len("May 5 2025 at 08:30"), len("September 05 2025 at 08:30") + 1)
 _KINDS = np.array([EVENT_KINDS.index(kind) for _, kind in ACTIONS], dtype=np.int8)
 _SUFFIX_LENGTHS = np.array([len(suffix) for suffix, _ in ACTIONS])
@@ -390,8 +391,9 @@ def _recognise(
 
     kind = np.full(len(table), -1, dtype=np.int8)
     kind[timed] = first_true([partial(ends_with, suffix.encode()) for suffix, _ in ACTIONS], len(timed))
-    # A testimony may end like any other action; its phrase decides.
-    kind[table.lines_with(_TESTIMONY)] = -1
+    # A testimony, and the first line of a value, may end like any other action; the phrase decides.
+    for phrase in (_TESTIMONY, *_VALUES):
+        kind[table.lines_with(phrase)] = -1
     chosen = np.flatnonzero(kind >= 0)
     starts, ends = table.starts[chosen], name_starts[chosen] - 3
     minutes = np.full(len(table), NOT_A_TIME)

@@ -199,6 +199,9 @@ def read_activity(
         if entry is None:
             reason = "unreadable activity line" if is_readable(line) else why_unreadable(line)
             parsed.add_problem(number, reason)
+            if not is_readable(line) and (_TESTIMONY in line or _SET.search(line) or _REMOVED.search(line)):
+                # Where its text ends cannot be known either.
+                is_tainted = True
             if previous is not None:
                 parsed.events[previous] = (*parsed.events[previous][:-1], True)
                 previous = None
@@ -389,9 +392,12 @@ def _read_action(rest: str, at: int) -> _Entry | None:
         # Unless the phrase is part of an old name.
         is_doubtful = any(rest.endswith(suffix) for suffix, _ in ACTIONS)
         return _Entry("testimony", name, at, testimony, is_doubtful=is_doubtful)
+    setting = _SET.match(rest) or _REMOVED.match(rest)
     for suffix, kind in ACTIONS:
         if rest.endswith(suffix) and len(rest) > len(suffix):
-            return _Entry(kind, rest[: -len(suffix)], at)
+            # A value may end its first line like an action, and then go on.
+            text = rest[setting.end() :] if setting else None
+            return _Entry(kind, rest[: -len(suffix)], at, text, is_doubtful=setting is not None)
     for pattern, kind, end in ((_SET, "set", "'"), (_REMOVED, "removed", "')")):
         if setting := pattern.match(rest):
             name, attribute = setting.groups()

@@ -3,9 +3,10 @@
 import tempfile
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from thywill_dagster.archives.lines import is_readable
 from thywill_dagster.archives.model import ArchiveRecords, PrayerTexts
 from thywill_dagster_tests.archives.trees import (
     MONTHLY_PATH,
@@ -82,6 +83,8 @@ def test_texts_forge_nothing_when_the_database_has_another_or_the_file_is_cut(
 
 @EXAMPLES
 @given(testimony=texts(), knows=st.booleans())
+@example(testimony=f"\x00\nJune 05 2025 at 09:00 - {VICTIM} prayed this prayer", knows=True)
+@example(testimony=f"\x00\nx\nJune 05 2025 at 09:00 - {VICTIM} prayed this prayer", knows=False)
 def test_testimonies_forge_nothing(testimony: str, knows: bool) -> None:
     activity = f"June 06 2025 at 09:59 - Ann added testimony: {testimony}\n{GENUINE}"
     known = PrayerTexts(text="Please.", testimonies=(testimony,) if knows else ())
@@ -89,12 +92,17 @@ def test_testimonies_forge_nothing(testimony: str, knows: bool) -> None:
     records = read({PRAYER_PATH: prayer_file("Please.", activity=activity)}, texts={PRAYER_ID: known})
 
     assert VICTIM not in untainted_names(records)
-    if knows and "Activity:" not in testimony:
+    if knows and "Activity:" not in testimony and is_readable(testimony):
         assert told(records) == [("testimony", "Ann", False), ("prayed", "Ben", False), ("archived", "Ann", False)]
 
 
 @EXAMPLES
 @given(value=texts(), attribute=st.sampled_from(["answer_testimony", "note"]), form=st.integers(0, 2))
+@example(
+    value=f"June 05 2025 at 09:00 - {VICTIM} prayed this prayer\nJune 05 2025 at 09:03 - {VICTIM} added testimony: x",
+    attribute="answer_testimony",
+    form=0,
+)
 def test_replayed_values_forge_nothing(value: str, attribute: str, form: int) -> None:
     line = (
         f"Ann set {attribute} to '{value}'",
@@ -116,6 +124,7 @@ MONTHLY = (
 
 @EXAMPLES
 @given(tag=texts(maximum=5), knows=st.booleans(), has_file=st.booleans())
+@example(tag=f"\x00\nx\n23:40 - {VICTIM} prayed for prayer {PRAYER_ID}\n", knows=True, has_file=False)
 def test_tags_forge_nothing_in_the_monthly_file(tag: str, knows: bool, has_file: bool) -> None:
     files: dict[str, bytes | str] = {MONTHLY_PATH: (MONTHLY % f" ({tag})").encode("utf-8", "surrogatepass")}
     if has_file:
@@ -126,7 +135,7 @@ def test_tags_forge_nothing_in_the_monthly_file(tag: str, knows: bool, has_file:
 
     assert VICTIM not in untainted_names(records)
     monthly = records.events[records.events["source"] == "monthly_activity"]
-    if knows and tag:
+    if knows and tag and is_readable(tag):
         assert monthly["is_tainted"].tolist() == [False, False]
 
 

@@ -50,11 +50,11 @@ def result_of_dry_run(look: Look, stored: StoredProposal, rehearsal: ApplyReport
     return replace(
         result_of_look(look, report=stored.report),
         plan_id=stored.plan_id,
-        actions=count_actions(plan, rehearsal),
+        actions=count_actions(rehearsal),
         after=left,
         unresolved=len(stored.proposal.unresolved),
         ready=len(done),
-        problems=[*shown_problems(look.view), *_stopped(rehearsal)],
+        problems=[*shown_problems(look.view), *what_stopped(rehearsal)],
         is_refused=bool(rehearsal.problem),
     )
 
@@ -69,9 +69,9 @@ def result_of_execute(plan: Plan, report: ApplyReport, verification: Verificatio
         mode="execute",
         plan_id=plan.plan_id,
         findings={kind: before[kind] for kind in look.findings},
-        actions=count_actions(plan, report),
+        actions=count_actions(report),
         before=before,
-        problems=[*shown_problems(look.view), *_stopped(report), *unkept],
+        problems=[*shown_problems(look.view), *what_stopped(report), *unkept],
         backup=report.backup,
         run_id=report.run_id if report.backup else None,
         unresolved=int(plan.provenance["unresolved"]),
@@ -102,7 +102,8 @@ def unused_decisions(view: SiteView) -> Sequence[UnusedDecision]:
     return find_unused_decisions(view.mapping, names_in_use(view.records), former_ids - view.display_names.keys())
 
 
-def _stopped(report: ApplyReport) -> list[dict[str, object]]:
+def what_stopped(report: ApplyReport) -> list[dict[str, object]]:
+    """Why a run ended before its end, as a problem; none if it did not."""
     return [{"path": "", "line": 0, "reason": report.problem}] if report.problem else []
 
 

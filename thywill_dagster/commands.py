@@ -7,7 +7,6 @@ answer of a run to a file of the site, so that the command line prints the same 
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -19,12 +18,19 @@ from thywill_dagster.errors import ThyWillError
 from thywill_dagster.known_answers import KnownAnswer, answer_key, keep_answer, recall_answer
 from thywill_dagster.monitoring.look_store import list_looks, renew_look
 from thywill_dagster.prevention.installation import install_guards, remove_guards
-from thywill_dagster.repair.actions import ACTION_NAMES, Plan
+from thywill_dagster.repair.actions import Plan
 from thywill_dagster.repair.document import Table, render_markdown_table
 from thywill_dagster.repair.outcome import ApplyReport
-from thywill_dagster.repair.plan_files import make_private_folder, plan_folder, read_plan, renew_plan, write_private
+from thywill_dagster.repair.plan_files import (
+    keep_newest,
+    make_private_folder,
+    plan_folder,
+    read_plan,
+    renew_plan,
+    write_private,
+)
 from thywill_dagster.repair.report import HTML_FILE, changes_table
-from thywill_dagster.result import DIFFERENCES_REMAIN, NEEDS_A_PERSON, REFUSED, CommandResult, metrics_of
+from thywill_dagster.result import DIFFERENCES_REMAIN, NEEDS_A_PERSON, REFUSED, CommandResult, count_actions, metrics_of
 from thywill_dagster.settings import SiteSettings
 
 ANSWERS_KEPT = 200
@@ -167,23 +173,15 @@ def undo(settings: SiteSettings, run_id: str, *, execute: bool, now: Callable[[]
     before = chain.look_at(settings, now=now)
     report = chain.undo(settings, run_id, execute=execute, now=now)
     after = chain.look_at(settings, now=now) if execute else before
-    outcomes = Counter((outcome.action, outcome.outcome) for outcome in report.outcomes)
-    planned = Counter(outcome.action for outcome in report.outcomes)
     result = replace(
         answers.result_of_look(after, report=None),
         mode="execute" if execute else "dry_run",
         plan_id=report.plan_id or None,
         findings=before.findings,
         before=metrics_of(before.findings, before.detection.consistency),
-        actions={
-            name: {
-                "planned": planned[name],
-                **{kind: outcomes[name, kind] for kind in ("applied", "skipped", "needs_review", "failed")},
-            }
-            for name in ACTION_NAMES
-        },
+        actions=count_actions(report),
         problems=[
-            *([{"path": "", "line": 0, "reason": report.problem}] if report.problem else []),
+            *answers.what_stopped(report),
             *({"path": "", "line": 0, "reason": str(left)} for left in report.left),
         ],
         backup=report.backup,
@@ -225,9 +223,7 @@ def write_answer(settings: SiteSettings, run_id: str, answer: Answer) -> None:
     make_private_folder(folder)
     content = {"exit_status": answer.exit_status, "content": dict(answer.content)}
     write_private(folder / f"{run_id}.json", json.dumps(content, ensure_ascii=False))
-    newest_first = sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
-    for old in newest_first[ANSWERS_KEPT:]:
-        old.unlink(missing_ok=True)
+    keep_newest(folder, "*.json", ANSWERS_KEPT)
 
 
 def read_answer(settings: SiteSettings, run_id: str) -> Answer:

@@ -18,7 +18,7 @@ from typing import Any
 from thywill_dagster import chain
 from thywill_dagster.archives.model import ArchiveRecords
 from thywill_dagster.repair.actions import RULES_VERSION
-from thywill_dagster.repair.plan_files import make_private_folder, write_private
+from thywill_dagster.repair.plan_files import keep_newest, make_private_folder, write_private
 from thywill_dagster.settings import SiteSettings
 from thywill_dagster.store.snapshot import Snapshot
 
@@ -84,9 +84,7 @@ def keep_answer(folder: Path, key: str, answer: KnownAnswer) -> None:
     make_private_folder(folder)
     text = json.dumps(asdict(answer), ensure_ascii=False)
     write_private(folder / f"{key}.json", hashlib.sha256(text.encode()).hexdigest() + "\n" + text)
-    newest_first = sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
-    for old in newest_first[KEPT:]:
-        old.unlink(missing_ok=True)
+    keep_newest(folder, "*.json", KEPT)
 
 
 @lru_cache(maxsize=1)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from thywill_dagster.integrity.consistency import RELATIONS, Agreement
 from thywill_dagster.integrity.findings import FINDING_KINDS
-from thywill_dagster.repair.actions import ACTION_NAMES, Plan
+from thywill_dagster.repair.actions import ACTION_NAMES
 from thywill_dagster.repair.outcome import ApplyReport
 
 Mode = Literal["dry_run", "execute"]
@@ -104,19 +104,10 @@ def metrics_of(findings: Mapping[str, int], consistency: Mapping[str, Agreement]
     return {**findings, **{f"score_{name}": None if s is None else round(s, 6) for name, s in scores.items()}}
 
 
-def count_actions(plan: Plan, report: ApplyReport | None) -> dict[str, dict[str, int]]:
-    """Every action name to its numbers.
-
-    Args:
-        plan: what was proposed.
-        report: what became of it; None if nothing was tried.
-    """
-    outcomes: Counter[tuple[str, str]] = Counter()
-    planned: Counter[str] = Counter(action.action for action in plan.actions)
-    if report is None:
-        outcomes.update((a.action, "needs_review") for a in plan.actions if a.status == "needs_review")
-    else:
-        outcomes.update((outcome.action, outcome.outcome) for outcome in report.outcomes)
+def count_actions(report: ApplyReport) -> dict[str, dict[str, int]]:
+    """Every action name to its numbers; what was proposed is what the report has an outcome for."""
+    planned = Counter(outcome.action for outcome in report.outcomes)
+    outcomes = Counter((outcome.action, outcome.outcome) for outcome in report.outcomes)
     return {
         name: {
             "planned": planned[name],

@@ -58,8 +58,3 @@ def parse_timestamp(text: str) -> int | None:
 def as_datetime(minutes: int) -> datetime:
     """The naive time of these minutes."""
     return datetime.fromordinal(minutes // 1440 + _EPOCH).replace(hour=minutes % 1440 // 60, minute=minutes % 60)
-
-
-def format_timestamp(at: datetime) -> str:
-    """``June 05 2025 at 08:30``, whatever the locale."""
-    return f"{MONTH_NAMES[at.month - 1]} {at.day:02d} {at.year:04d} at {at.hour:02d}:{at.minute:02d}"

@@ -22,7 +22,6 @@ from thywill_dagster.integrity.columns import (
     Numbering,
     Numbers,
     as_minutes,
-    by_number,
     is_in,
     microseconds_of,
     number_events,
@@ -159,12 +158,6 @@ class SiteView:
         if reference.system_is_legal:
             lost &= numbers != self.persons.find(SYSTEM)
         return lost
-
-    @cached_property
-    def rows_by_prayer(self) -> Mapping[str, tuple[Numbers, Numbers]]:
-        """Per table with ``prayer_id`` what :func:`by_number` makes of it."""
-        tables = ("prayermark", "prayer_activity_log", "prayer_attributes")
-        return {table: by_number(self.prayer_numbers(table)) for table in tables}
 
     # Who came how.
 

@@ -150,6 +150,13 @@ def make_private_folder(folder: Path) -> None:
         raise CouldNotLookError(f"{folder} cannot be created ({error.strerror}); check --data-dir") from error
 
 
+def keep_newest(folder: Path, pattern: str, number: int) -> None:
+    """Removes the files of a folder that fit the pattern, but for so many that were written last."""
+    newest_first = sorted(folder.glob(pattern), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    for old in newest_first[number:]:
+        old.unlink(missing_ok=True)
+
+
 def write_private(path: Path, content: str) -> None:
     """Writes a file (mode 0600) whole or not at all."""
     partial = path.with_name(path.name + ".partial")

@@ -45,6 +45,10 @@ if TYPE_CHECKING:
 
 FETCH_ROWS = 5000
 
+KEPT = 6
+"""Snapshots of one database that stay, the newest ones. More than runs that can be under way beside one another:
+each reads the one that it took."""
+
 SHARING_TRIAL_ROWS = 100_000
 """After so many rows a column shows whether its values repeat."""
 
@@ -81,7 +85,8 @@ def take_snapshot(
 ) -> Snapshot:
     """Copies the database into the directory without blocking the application or writing to the source.
 
-    A database whose files have not changed since the last snapshot in the directory is not copied again.
+    A database whose files have not changed since the last snapshot in the directory is not copied again. Of older
+    snapshots the newest :data:`KEPT` stay.
 
     Args:
         database: path of a SQLite file, or its SQLAlchemy URL.
@@ -112,7 +117,7 @@ def take_snapshot(
             partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
-    return _describe(
+    taken = _describe(
         path,
         {
             "source": display_name(database),
@@ -122,6 +127,8 @@ def take_snapshot(
             "source_state": state if _source_state(source) == state and _is_settled(state) else None,
         },
     )
+    _let_go_of_old(directory)
+    return taken
 
 
 def load_snapshot(path: Path) -> Snapshot:
@@ -264,6 +271,19 @@ def _facts(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise CouldNotLookError(f"{_facts_file(path)} cannot be read; take a new snapshot") from error
     return dict(facts)
+
+
+def _let_go_of_old(directory: Path) -> None:
+    """Removes all snapshots but the newest. What is known about one is written anew whenever it is taken again."""
+    times = {}
+    for path in directory.glob("snapshot-*.db"):
+        try:
+            times[path] = _facts_file(path).stat().st_mtime_ns
+        except FileNotFoundError:
+            # Another run is about to say what it has just copied, or has just removed it.
+            continue
+    for old in sorted(times, key=lambda path: times[path], reverse=True)[KEPT:]:
+        delete_snapshot(old)
 
 
 def _source_state(source: Path) -> list[Any]:

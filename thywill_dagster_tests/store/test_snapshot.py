@@ -200,6 +200,20 @@ def test_a_snapshot_is_loaded_as_it_was_taken(site, tmp_path):
         load_snapshot(taken.path)
 
 
+def test_old_snapshots_are_let_go_and_the_newest_can_still_be_read(site, tmp_path):
+    folder, taken = tmp_path / "snapshots", []
+    for number in range(snapshot.KEPT + 3):
+        with closing(sqlite3.connect(site)) as connection, connection:
+            connection.execute(
+                "UPDATE user SET display_name = ? WHERE id = (SELECT min(id) FROM user)", (f"New {number}",)
+            )
+        taken.append(take_snapshot(str(site), folder).path)
+
+    assert sorted(folder.glob("snapshot-*.db")) == sorted(taken[-snapshot.KEPT :])
+    assert len(list(folder.glob("snapshot-*.json"))) == snapshot.KEPT
+    assert [load_snapshot(path).path for path in taken[-snapshot.KEPT :]] == taken[-snapshot.KEPT :]
+
+
 def test_a_writer_killed_in_the_middle_is_rolled_back_in_the_copy_only(tmp_path):
     folder = tmp_path / "site"
     folder.mkdir()

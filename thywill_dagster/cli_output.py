@@ -67,7 +67,7 @@ def print_answer(content: Mapping[str, Any], command: str) -> None:
     if content["backup"]:
         console.print(f"Backup: {plain(content['backup'])}")
     if is_execute:
-        print_executed(console, content)
+        print_executed(console, content, is_undo=is_undo)
     elif is_repair:
         print_dry_run(console, content, command)
     elif not any(content["findings"].values()):
@@ -109,7 +109,7 @@ def print_guards(console: Console, content: Mapping[str, Any], command: str) -> 
         console.print(f"[bold]Dry run: nothing was changed.[/bold] To do it: thywill-dagster {command} --execute")
 
 
-def print_executed(console: Console, content: Mapping[str, Any]) -> None:
+def print_executed(console: Console, content: Mapping[str, Any], *, is_undo: bool) -> None:
     """How an execute ended, and how to take it back."""
     applied = sum(counts["applied"] for counts in content["actions"].values())
     failed = sum(counts["failed"] for counts in content["actions"].values())
@@ -117,7 +117,9 @@ def print_executed(console: Console, content: Mapping[str, Any]) -> None:
         console.print(f"[bold]The run stopped: {applied} changes were made, {failed} were not.[/bold]", end=" ")
         console.print("Run the same command again: it plans what is left.")
     elif applied:
-        console.print(f"[bold]{applied} changes were made and verified.[/bold]", end=" ")
+        # Of an undo every guard was checked, but no look from scratch compares it with its backup.
+        done = "taken back" if is_undo else "made and verified"
+        console.print(f"[bold]{applied} changes were {done}.[/bold]", end=" ")
     else:
         console.print("[bold]There was nothing to change.[/bold]")
     if content["run_id"]:

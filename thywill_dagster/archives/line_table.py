@@ -6,12 +6,14 @@ by the same rules. Most of an archive are such lines, so this is where its readi
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from copy import copy
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 Positions = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
@@ -52,6 +54,20 @@ class LineTable:
     def __len__(self) -> int:
         return len(self.ends)
 
+    def is_clean(self) -> bool:
+        """Whether the whole block is UTF-8 and holds no NUL."""
+        if b"\x00" in self._bytes:
+            return False
+        if self._bytes.isascii():
+            return True
+        edges = pa.py_buffer(np.array([0, len(self._bytes)], dtype=np.int64))
+        text = pa.Array.from_buffers(pa.large_string(), 1, [None, edges, pa.py_buffer(self._bytes)])
+        try:
+            text.validate(full=True)
+        except pa.ArrowInvalid:
+            return False
+        return True
+
     @property
     def block_end(self) -> int:
         """Position behind the block's last byte."""
@@ -76,16 +92,14 @@ class LineTable:
         block = self._bytes
         return [block[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
 
-    def lines_with(self, phrase: bytes) -> Positions:
-        """Index of each line that a phrase, which holds no line break and stands seldom, stands in."""
-        places = []
-        at = self._bytes.find(phrase)
-        while at != -1:
-            places.append(at)
-            at = self._bytes.find(phrase, at + 1)
-        found = np.array(places, dtype=np.int64)
-        lines = np.searchsorted(self.starts, found, side="right") - 1
-        return lines[(lines >= 0) & (found < self.ends[lines])] if len(self) else lines[:0]
+    def sha256(self, starts: Positions, ends: Positions) -> list[bytes]:
+        """The digest of the bytes between each two positions."""
+        block, digest = memoryview(self._bytes), hashlib.sha256
+        return [digest(block[start:end]).digest() for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
+
+    def number_of_characters(self, starts: Positions, ends: Positions) -> Positions:
+        """Of the pieces between each two positions, which ascend and do not overlap."""
+        return np.asarray(pc.utf8_length(self._alternating(starts, ends)))[::2]
 
     def titles(self, phrase: bytes) -> Positions:
         """Every position of a phrase that is a line with its line break, behind an empty line and the break before."""
@@ -99,10 +113,9 @@ class LineTable:
         pieces = self._array[starts[:, None] + np.arange(length)]
         return np.asarray(((pieces >= lowest[0]) & (pieces <= highest[0])).all(axis=1))
 
-    def continuations(self) -> Positions:
-        """Position of each byte that is not the first one of its character."""
-        # 0x80 to 0xBF, which as signed numbers are the lowest.
-        return np.flatnonzero(self._array.view(np.int8) < -64)
+    def words_at(self, positions: Positions) -> npt.NDArray[np.uint64]:
+        """Eight bytes from each position as a number, the first lowest; up to 64 bytes outside the block is legal."""
+        return self._words[positions]
 
     def stands_at(self, positions: Positions, phrase: bytes) -> Mask:
         """Whether the phrase stands at each position; a position up to 64 bytes outside the block is legal."""
@@ -115,35 +128,23 @@ class LineTable:
             found &= self._words[positions + offset] == np.uint64(int.from_bytes(phrase[offset : offset + 8], "little"))
         return found
 
-    def find(self, phrase: bytes, distances: range) -> Positions:
-        """The first of these distances from each line's start at which the phrase stands, -1 where it does not.
-
-        A distance behind the line's end finds whatever stands there.
-        """
-        found = np.full(len(self), -1, dtype=np.int64)
-        left = np.arange(len(self))
-        starts = self.starts
-        for distance in distances:
-            hit = self.stands_at(starts + distance, phrase)
-            found[left[hit]] = distance
-            left, starts = left[~hit], starts[~hit]
-            if not len(left):
-                break
-        return found
-
     def pieces(self, starts: Positions, ends: Positions) -> pa.DictionaryArray:
         """The texts between the positions, which ascend and do not overlap; each distinct text once."""
         return self.texts(starts, ends).dictionary_encode()
 
     def texts(self, starts: Positions, ends: Positions) -> pa.Array:
         """The texts between the positions, which ascend and do not overlap."""
+        return self._alternating(starts, ends).take(pa.array(np.arange(0, 2 * len(starts), 2)))
+
+    def _alternating(self, starts: Positions, ends: Positions) -> pa.Array:
+        """The texts between the positions, and behind each what stands before the next; nothing is copied."""
         edges = np.empty(2 * len(starts) + 1, dtype=np.int64)
         edges[0:-1:2] = starts
         edges[1::2] = ends
         edges[-1] = ends[-1] if len(ends) else 0
-        buffers = [None, pa.py_buffer(edges), pa.py_buffer(self._bytes)]
-        alternating = pa.Array.from_buffers(pa.large_string(), 2 * len(starts), buffers)
-        return alternating.take(pa.array(np.arange(0, 2 * len(starts), 2)))
+        return pa.Array.from_buffers(
+            pa.large_string(), 2 * len(starts), [None, pa.py_buffer(edges), pa.py_buffer(self._bytes)]
+        )
 
     def clocks(self, starts: Positions) -> Positions:
         """Minutes since midnight of ``08:30`` at each position, :data:`NOT_A_TIME` where there is no such hour."""
@@ -155,13 +156,6 @@ class LineTable:
         for digit in digits:
             is_clock &= digit <= 9
         return np.where(is_clock, hours * 60 + minutes, NOT_A_TIME)
-
-    def times(self, starts: Positions, ends: Positions, parse: Callable[[str], int | None]) -> Positions:
-        """The pieces read as times; each distinct piece is parsed once."""
-        pieces = self.pieces(starts, ends)
-        values = [parse(text) for text in pieces.dictionary.to_pylist()]
-        numbers = np.array([NOT_A_TIME if value is None else value for value in values], dtype=np.int64)
-        return numbers[pieces.indices.to_numpy()] if len(numbers) else np.empty(0, dtype=np.int64)
 
 
 def first_true(tests: Sequence[Callable[[Positions], Mask]], count: int) -> npt.NDArray[np.int8]:

@@ -133,7 +133,7 @@ def parse_monthly_activity(
         return parsed, None
     is_cut = not content.endswith(b"\n")
     table = LineTable(content + b"\n" if is_cut else content)
-    is_clean = _is_clean(content)
+    is_clean = table.is_clean()
     reader = _Reader(table, month, context, header_tags, parsed, last_is_cut=is_cut, is_clean=is_clean)
     return parsed, reader.read(in_bulk=in_bulk and is_clean and not context.broken_names)
 
@@ -142,15 +142,6 @@ def parse_monthly_activity(
 def tag_key(tag: str) -> str:
     """What is kept of a tag, so that no text is."""
     return hashlib.blake2b(tag.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-
-
-def _is_clean(content: bytes) -> bool:
-    if b"\x00" in content:
-        return False
-    try:
-        return content.isascii() or bool(content.decode())
-    except UnicodeDecodeError:
-        return False
 
 
 class _Reader:

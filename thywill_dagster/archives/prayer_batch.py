@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from hashlib import sha256
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +26,7 @@ from thywill_dagster.archives.prayer_file import (
     read_activity,
 )
 from thywill_dagster.archives.tables import EVENT_KINDS, PRAYERS, as_table, as_words, events_table, hex_texts
-from thywill_dagster.archives.timestamps import parse_date
+from thywill_dagster.archives.timestamp_columns import read_timestamps
 
 ID_LENGTH = 32
 """Of the ids that the application makes; a file with any other id is read on its own."""
@@ -36,9 +35,9 @@ _PRAYER, _BY, _SUBMITTED = b"Prayer ", b" by ", b"Submitted "
 _PROJECT, _AUDIENCE = b"Project: ", b"Audience: "
 _MARKER = b"\n\nActivity:\n"
 _GENERATED = b"\n\nGenerated Prayer:\n"
-_TESTIMONY = b" added testimony: "
-_VALUES = (b" set ", b" removed ")
-_TIME_LENGTHS = range(len("May 5 2025 at 08:30"), len("September 05 2025 at 08:30") + 1)
+_SEPARATOR = b" - "
+_OTHER_PHRASES = r"(^| )(added testimony:|set|removed)( |$)"
+"""In what stands between the separator and an action, of which either gives one space to the phrase."""
 _KINDS = np.array([EVENT_KINDS.index(kind) for _, kind in ACTIONS], dtype=np.int8)
 _SUFFIX_LENGTHS = np.array([len(suffix) for suffix, _ in ACTIONS])
 
@@ -76,11 +75,15 @@ def read_batch(numbers: Sequence[int], contents: Sequence[bytes], context: Readi
         contents: their bytes.
         context: what the database knows. None of the names it knows may hold a line break.
     """
-    contents = [normalise_bytes(content) if b"\r" in content else content for content in contents]
-    regular = [i for i, content in enumerate(contents) if content and b"\x00" not in content and _is_utf8(content)]
-    positions = np.array(regular, dtype=np.int64)
-    table = LineTable(*(contents[i] for i in regular))
-    sizes = np.fromiter((len(contents[i]) for i in regular), dtype=np.int64, count=len(regular))
+    if any(b"\r" in content for content in contents):
+        contents = [normalise_bytes(content) for content in contents]
+    positions = np.arange(len(contents))
+    table = LineTable(*contents)
+    if not table.is_clean():
+        # Rarely, and then it is one file.
+        positions = np.flatnonzero([_is_clean(content) for content in contents])
+        table = LineTable(*(contents[i] for i in positions.tolist()))
+    sizes = np.fromiter((len(contents[i]) for i in positions.tolist()), dtype=np.int64, count=len(positions))
     ends = BLOCK_START + np.cumsum(sizes)
     heads = _read_heads(table, ends - sizes, ends)
     texts = _find_texts(table, heads, context)
@@ -91,11 +94,8 @@ def read_batch(numbers: Sequence[int], contents: Sequence[bytes], context: Readi
     return _Batch(table, heads, texts, files, context).read(positions)
 
 
-def _is_utf8(content: bytes) -> bool:
-    try:
-        return content.isascii() or bool(content.decode())
-    except UnicodeDecodeError:
-        return False
+def _is_clean(content: bytes) -> bool:
+    return LineTable(content).is_clean()
 
 
 @dataclass(slots=True)
@@ -134,24 +134,23 @@ def _read_heads(table: LineTable, starts: Positions, ends: Positions) -> _Heads:
     lines = np.searchsorted(table.starts, starts)
     # Five lines are looked at; where the block has no more, the comparisons fail anyway.
     line_starts, line_ends = (np.append(edges, np.full(5, table.block_end)) for edges in (table.starts, table.ends))
-    submitted_start, submitted_end = line_starts[lines + 1] + len(_SUBMITTED), line_ends[lines + 1]
+    submitted_start = line_starts[lines + 1] + len(_SUBMITTED)
     has_tag = table.stands_at(line_starts[lines + 2], _PROJECT)
     has_audience = table.stands_at(line_starts[lines + 2 + has_tag], _AUDIENCE)
     last = lines + 2 + has_tag + has_audience
     is_usual = (
-        (line_starts[lines] == starts)
+        (starts < ends)
+        & (line_starts[lines] == starts)
         & table.stands_at(starts, _PRAYER)
         & table.stands_at(starts + len(_PRAYER) + ID_LENGTH, _BY)
         & table.are_within(starts + len(_PRAYER), ID_LENGTH, b"!", b"~")
         & table.stands_at(submitted_start - len(_SUBMITTED), _SUBMITTED)
-        & table.stands_at(submitted_end - 9, b" at ")
-        & (submitted_end - submitted_start >= _TIME_LENGTHS[0])
-        & (submitted_end - submitted_start <= _TIME_LENGTHS[-1])
         & (line_starts[last] == line_ends[last])
         & table.stands_at(ends - 1, b"\n")
     )
     chosen = np.flatnonzero(is_usual)
-    submitted = _minutes(table, submitted_start[chosen], submitted_end[chosen])
+    submitted, lengths = read_timestamps(table, submitted_start[chosen])
+    submitted[submitted_start[chosen] + lengths != line_ends[lines[chosen] + 1]] = NOT_A_TIME
     names_end = line_ends[lines[chosen]]
     persons = table.pieces(starts[chosen] + len(_PRAYER) + ID_LENGTH + len(_BY), names_end)
     # The application replaced a temporary id in names as well.
@@ -264,25 +263,24 @@ class _Batch:
         first_place = np.cumsum(lines_of) - lines_of
         of_owner = np.arange(len(owner)) - first_place[owner]
         activity = self.table.only(first_line[owner] + of_owner)
-        kind, separators, minutes = _recognise(activity)
+        entries = _recognise(activity)
         # Up to the line before the first that is not regular; that one may still be tainted by it.
         in_columns = lines_of.copy()
-        bad = np.flatnonzero(kind < 0)
+        bad = np.flatnonzero(~entries.is_regular)
         irregular, at = np.unique(owner[bad], return_index=True)
         in_columns[irregular] = np.maximum(of_owner[bad[at]] - 1, 0)
-        chosen = np.flatnonzero(of_owner < in_columns[owner])
+        is_chosen = of_owner < in_columns[owner]
+        chosen = np.flatnonzero(is_chosen)
         owners = owner[chosen]
         id_starts = heads.starts + len(_PRAYER)
         ids = self.table.texts(id_starts, id_starts + ID_LENGTH)
         events = events_table(
             file=self.files[owners],
             line=lines_before[owners] + of_owner[chosen] + 1,
-            kind=_KINDS[kind[chosen]],
+            kind=_KINDS[entries.action[chosen]],
             prayer_id=pa.DictionaryArray.from_arrays(pa.array(owners.astype(np.int32)), ids),
-            person=activity.pieces(
-                activity.starts[chosen] + separators[chosen] + 3, activity.ends[chosen] - _SUFFIX_LENGTHS[kind[chosen]]
-            ),
-            at=minutes[chosen],
+            person=entries.persons.filter(pa.array(is_chosen[entries.lines])),
+            at=entries.minutes[chosen],
             source="prayer_file",
         )
         prayer_ids: list[str] = ids.to_pylist()
@@ -329,15 +327,14 @@ class _Batch:
         audiences[heads.has_audience] = table.texts(
             table.starts[audience_lines] + len(_AUDIENCE), table.ends[audience_lines]
         ).to_pylist()
-        continuations = table.continuations()
         parts = ((heads.body_starts, texts.text_ends), (texts.generated_starts, texts.markers))
         described: list[object] = []
         for (starts, ends), is_told in zip(parts, (True, False), strict=True):
-            described.append(
-                hex_texts([sha256(text).digest() if text or is_told else b"" for text in table.cut(starts, ends)])
-            )
-            more = np.searchsorted(continuations, ends) - np.searchsorted(continuations, starts)
-            described.append(pa.array(ends - starts - more))
+            digests = table.sha256(starts, ends)
+            if not is_told:
+                for index in np.flatnonzero(starts == ends).tolist():
+                    digests[index] = b""
+            described += hex_texts(digests), pa.array(table.number_of_characters(starts, ends).astype(np.int64))
         columns = (
             pa.array(self.files.astype(np.int32)),
             ids,
@@ -375,13 +372,30 @@ def _are_true(flags: pa.Array) -> Mask:
     return np.asarray(flags, dtype=bool)
 
 
-def _recognise(
-    table: LineTable,
-) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """For each line the index of its action, -1 if it is not regular; where its time ends; its minute."""
-    separators = table.find(b" - ", _TIME_LENGTHS)
-    name_starts = table.starts + separators + 3
-    is_timed = (separators > 0) & (name_starts <= table.ends) & table.stands_at(name_starts - 12, b" at ")
+@dataclass(slots=True)
+class _Entries:
+    """What stands on activity lines; sequences have one element per line, unless they say otherwise.
+
+    Attributes:
+        is_regular: whether the line is read here.
+        action: index of its action; only regular lines have one.
+        minutes: when it was.
+        lines: index of each line that ends like an action; all regular ones are among them.
+        persons: whose action it was, for each of ``lines``.
+    """
+
+    is_regular: Mask
+    action: npt.NDArray[np.int8]
+    minutes: Positions
+    lines: Positions
+    persons: pa.DictionaryArray
+
+
+def _recognise(table: LineTable) -> _Entries:
+    minutes, lengths = read_timestamps(table, table.starts)
+    name_starts = table.starts + lengths + len(_SEPARATOR)
+    is_timed = (minutes != NOT_A_TIME) & (name_starts <= table.ends)
+    is_timed &= table.stands_at(name_starts - len(_SEPARATOR), _SEPARATOR)
     timed = np.flatnonzero(is_timed)
     timed_starts, timed_ends = name_starts[timed], table.ends[timed]
 
@@ -389,22 +403,12 @@ def _recognise(
         suffix_starts = timed_ends[left] - len(suffix)
         return table.stands_at(suffix_starts, suffix) & (suffix_starts > timed_starts[left])
 
-    kind = np.full(len(table), -1, dtype=np.int8)
-    kind[timed] = first_true([partial(ends_with, suffix.encode()) for suffix, _ in ACTIONS], len(timed))
+    action = np.full(len(table), -1, dtype=np.int8)
+    action[timed] = first_true([partial(ends_with, suffix.encode()) for suffix, _ in ACTIONS], len(timed))
+    lines = np.flatnonzero(action >= 0)
+    persons = table.pieces(name_starts[lines], table.ends[lines] - _SUFFIX_LENGTHS[action[lines]])
+    is_regular = action >= 0
     # A testimony, and the first line of a value, may end like any other action; the phrase decides.
-    for phrase in (_TESTIMONY, *_VALUES):
-        kind[table.lines_with(phrase)] = -1
-    chosen = np.flatnonzero(kind >= 0)
-    starts, ends = table.starts[chosen], name_starts[chosen] - 3
-    minutes = np.full(len(table), NOT_A_TIME)
-    minutes[chosen] = _minutes(table, starts, ends)
-    kind[minutes == NOT_A_TIME] = -1
-    return kind, separators, minutes
-
-
-def _minutes(table: LineTable, starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Minutes of pieces with `` at `` where a timestamp has it."""
-    days = table.times(starts, ends - 9, parse_date)
-    clocks = table.clocks(ends - 5)
-    is_time = (days != NOT_A_TIME) & (clocks != NOT_A_TIME)
-    return np.where(is_time, np.where(is_time, days, 0) + clocks, NOT_A_TIME)
+    is_other = np.asarray(pc.match_substring_regex(persons.dictionary, _OTHER_PHRASES), dtype=bool)
+    is_regular[lines[is_other[persons.indices.to_numpy()]]] = False
+    return _Entries(is_regular, action, minutes, lines, persons)

@@ -48,7 +48,6 @@ _DATE = re.compile(DATE_PATTERN)
 _ID = r"([0-9A-Za-z_-]+)"
 _TAGGED = re.compile(rf"(.+?) submitted prayer {_ID} \((.*)", re.DOTALL)
 _TAGGED_WORDS = " submitted prayer "
-_REGULAR_ID = rf"^[0-9A-Za-z_-]{{{ID_LENGTH}}}$"
 ACTIONS = (
     ("prayed", " prayed for prayer ", ""),
     ("submitted", " submitted prayer ", ""),
@@ -68,6 +67,15 @@ _DIRECTLY = " registered directly"
 _INVITED = " registered via invitation from "
 _INVITED_BY_NOBODY = " registered via invitation"
 _DAY = 1440
+
+
+def _are_ids(texts: pa.Array) -> Mask:
+    """Whether these texts, each of as many bytes as an id, are made of an id's characters."""
+    data = np.frombuffer(texts.buffers()[2], dtype=np.uint8)[: len(texts) * ID_LENGTH]
+    # What is less than the first of a range wraps around to more than its last.
+    is_letter = (data | 0x20) - ord("a") < 26
+    is_good = is_letter | (data - ord("0") < 10) | (data == ord("-")) | (data == ord("_"))
+    return np.asarray(is_good.reshape(-1, ID_LENGTH).all(axis=1))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -213,7 +221,7 @@ class _Reader:
         minutes = table.clocks(starts)
         ids = table.pieces(id_ends - ID_LENGTH, id_ends)
         persons = table.pieces(starts + 8, id_ends - ID_LENGTH - before_lengths)
-        is_id = np.array(pc.match_substring_regex(ids.dictionary, _REGULAR_ID))
+        is_id = _are_ids(ids.dictionary)
         is_name = ~np.array(pc.match_substring(persons.dictionary, _TAGGED_WORDS))
         good = (minutes != NOT_A_TIME) & is_id[ids.indices.to_numpy()] & is_name[persons.indices.to_numpy()]
         mask = np.zeros(len(table), dtype=bool)

@@ -6,9 +6,10 @@ import contextlib
 import gc
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
-from operator import eq
+from operator import eq, itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from thywill_dagster.archives.inventory import Inventory, TreeReader
 from thywill_dagster.archives.kinds import place_of
 from thywill_dagster.archives.model import ArchiveRecords, Question, ReadingContext
 from thywill_dagster.archives.records import make_records
-from thywill_dagster.archives.shards import available_processes, read_prayers_in_shards
+from thywill_dagster.archives.shards import available_processes, shared_reading
 from thywill_dagster.archives.tables import Tables, merge_tables, system_memory
 
 OnFile = Callable[[int, int], None]
@@ -73,14 +74,20 @@ def _parse(reading: _Reading, cache: Path | None, context_key: str) -> ArchiveRe
             reading.recall(known.tables, is_same_context=is_same_context)
     tables = reading.read()
     is_changed = known is None or known.context_key != context_key or bool(reading.files_read)
-    if cache is not None and (is_changed or len(tables["files"]) != len(known.tables["files"] if known else ())):
-        names_key = (
-            known.broken_names_key if known and reading.is_same_context else name_digest(reading.context.broken_names)
-        )
+    if cache is None or not (is_changed or len(tables["files"]) != len(known.tables["files"] if known else ())):
+        return make_records(tables, inventory.left_out, reading.files_read)
+    names_key = (
+        known.broken_names_key if known and reading.is_same_context else name_digest(reading.context.broken_names)
+    )
+    # Writing and making frames both leave the interpreter to others most of the time.
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="cache") as pool:
+        writing = pool.submit(write_cache, cache, CacheKey.of(inventory.root), Cached(tables, context_key, names_key))
+        records = make_records(tables, inventory.left_out, reading.files_read)
         # What is not kept is read again the next time: slower, and nothing else.
-        with contextlib.suppress(OSError):
-            write_cache(cache, CacheKey.of(inventory.root), Cached(tables, context_key, names_key))
-    return make_records(tables, inventory.left_out, reading.files_read)
+        error = writing.exception()
+        if error is not None and not isinstance(error, OSError):
+            raise error
+    return records
 
 
 @contextlib.contextmanager
@@ -169,11 +176,10 @@ class _Reading:
                 (prayers if is_prayer else others).append((number, path, kind, month))
         self.done = len(self.inventory.files) - len(prayers) - len(others)
         self._recall_tags()
-        if prayers:
-            read_prayers_in_shards(self.reader, prayers, self.processes)
-        others += self._forget_monthly_files()
-        if others:
-            self.reader.read_others(others)
+        with shared_reading(self.reader, len(prayers), self.processes) as reading:
+            reading.read_prayers(prayers)
+            others = sorted([*others, *self._forget_monthly_files()], key=itemgetter(0))
+            reading.read_others(others)
         self.files_read = sorted(number for number, *_ in (*prayers, *others))
         return self._merge()
 

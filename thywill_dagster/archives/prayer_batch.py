@@ -75,8 +75,7 @@ def read_batch(numbers: Sequence[int], contents: Sequence[bytes], context: Readi
         contents: their bytes.
         context: what the database knows. None of the names it knows may hold a line break.
     """
-    if any(b"\r" in content for content in contents):
-        contents = [normalise_bytes(content) for content in contents]
+    contents = [normalise_bytes(content) if b"\r" in content else content for content in contents]
     positions = np.arange(len(contents))
     table = LineTable(*contents)
     if not table.is_clean():

@@ -68,6 +68,7 @@ ACTIONS = (
     (" flagged this prayer", "flagged"),
 )
 """What ends an event line, and its kind."""
+_SUFFIXES = tuple(suffix for suffix, _ in ACTIONS)
 REPLAYED_ACTIONS = frozenset({"unknown", "flagged", "unflagged", "flag", "unflag", "unarchived", "unanswered"})
 """Last words of lines that the second era's heal tool replayed from other log rows."""
 PLAIN_ATTRIBUTES = frozenset({"answered", "answer_date", "archived", "daily_priority", "flagged"})
@@ -390,9 +391,11 @@ def _read_action(rest: str, at: int) -> _Entry | None:
     name, phrase, testimony = rest.partition(_TESTIMONY)
     if phrase and name:
         # Unless the phrase is part of an old name.
-        is_doubtful = any(rest.endswith(suffix) for suffix, _ in ACTIONS)
+        is_doubtful = rest.endswith(_SUFFIXES)
         return _Entry("testimony", name, at, testimony, is_doubtful=is_doubtful)
-    setting = _SET.match(rest) or _REMOVED.match(rest)
+    # Most lines hold neither word, and a search with a pattern costs more than all the rest.
+    has_value = " set " in rest or " removed " in rest
+    setting = (_SET.match(rest) or _REMOVED.match(rest)) if has_value else None
     for suffix, kind in ACTIONS:
         if rest.endswith(suffix) and len(rest) > len(suffix):
             # A value may end its first line like an action, and then go on.

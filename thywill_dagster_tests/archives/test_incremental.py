@@ -280,6 +280,22 @@ def test_two_processes_read_what_one_reads(site: Site, monkeypatch: pytest.Monke
     assert done[-1] == len(two.files)
 
 
+def test_what_the_helper_did_not_finish_is_read_here(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("thywill_dagster.archives.shards.FILES_FOR_TWO", 2)
+    dying = """
+import json, os, sys
+sys.path[:] = json.loads(sys.argv[1])
+from thywill_dagster.archives import file_reader, shards
+file_reader.FileReader.read_others = lambda self, files: os._exit(1)
+shards.serve()
+"""
+    monkeypatch.setattr("thywill_dagster.archives.shards._PROGRAM", dying)
+
+    records = parse_archives(take_inventory(site.archives), ReadingContext(), processes=2)
+
+    assert_same(records, site.read_anew())
+
+
 @pytest.mark.parametrize("program", ["/nowhere/python", "/bin/false", "/bin/true", "/bin/cat"])
 def test_without_its_helper_one_process_reads_everything(
     site: Site, monkeypatch: pytest.MonkeyPatch, program: str

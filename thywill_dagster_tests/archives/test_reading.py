@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from thywill_dagster.archives.inventory import take_inventory
@@ -28,6 +28,7 @@ from thywill_dagster.archives.months import summarise_months
 from thywill_dagster.archives.parser import parse_archives
 from thywill_dagster.archives.prayer_file import parse_prayer_file
 from thywill_dagster.archives.tables import EVENT_KINDS, SOURCES
+from thywill_dagster.archives.timestamps import as_datetime
 from thywill_dagster.sample.damager import damage_site
 from thywill_dagster.sample.generator import SampleSize, write_site
 from thywill_dagster_tests.archives.trees import (
@@ -168,8 +169,15 @@ def test_a_monthly_file_reads_the_same_in_columns_and_line_by_line(
     assert sorted(fast.broken_names) == sorted(slow.broken_names)
 
 
+LIKE_ACTIONS = (
+    "May 05 2025 at 08:30 - A added testimony: my son prayed this prayer",
+    "May 05 2025 at 08:30 - A set note to 'my son prayed this prayer",
+    "May 05 2025 at 08:30 - A removed note (was 'he archived this prayer",
+)
+"""Lines whose text ends like an action."""
+
 activity_lines = st.one_of(
-    st.sampled_from(FORGED_PRAYER_LINES),
+    st.sampled_from((*FORGED_PRAYER_LINES, *LIKE_ACTIONS)),
     st.sampled_from(
         (
             "",
@@ -181,7 +189,7 @@ activity_lines = st.one_of(
             "September 05 2025 at 08:30 - Zoë - B prayed this prayer prayed this prayer",
             "May 05 2025 at 08:30 - prayed this prayer",
             "May 05 2025 at 08:30 -  prayed this prayer",
-            "May 05 2025 at 08:30 - A added testimony: my son prayed this prayer",
+            "May 05 2025 at 08:30 - Ready set go prayed this prayer",
             "May 05 2025 at 08:30 - A added testimony: known",
             "May 05 2025 at 08:30 - A unknown",
             "May 05 2025 at 08:30 - A b",
@@ -193,15 +201,18 @@ activity_lines = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
-    text=texts(maximum=3),
+    text=st.just("Please pray.") | texts(maximum=3),
     generated=st.none() | texts(maximum=2),
     tag=st.none() | st.sampled_from(["choir", "a\nb"]),
-    lines=st.lists(activity_lines, max_size=6),
+    lines=st.lists(activity_lines, min_size=1, max_size=6),
     author=st.sampled_from(["Ann", "", "A by B", "Prayer x by y", "Zoë ", "a\nb"]),
     knowledge=st.integers(0, 3),
 )
+@example(text="Pray.", generated=None, tag=None, lines=[LIKE_ACTIONS[0], *LIKE_ACTIONS], author="Ann", knowledge=0)
+@example(text="Pray.", generated=None, tag=None, lines=[LIKE_ACTIONS[1], *LIKE_ACTIONS], author="Ann", knowledge=0)
+@example(text="Pray.", generated=None, tag=None, lines=[LIKE_ACTIONS[2], *LIKE_ACTIONS], author="Ann", knowledge=0)
 def test_a_prayer_file_reads_the_same_in_columns_and_line_by_line(
     text: str, generated: str | None, tag: str | None, lines: list[str], author: str, knowledge: int
 ) -> None:
@@ -219,8 +230,8 @@ def test_a_prayer_file_reads_the_same_in_columns_and_line_by_line(
     with tempfile.TemporaryDirectory() as root:
         records = read_tree(Path(root), {PRAYER_PATH: content}, texts=context.texts)
 
-    events = records.events.drop(columns=["path", "at"]).itertuples(index=False, name=None)
-    assert list(events) == [(*event[:4], *event[5:]) for event in slow.events]
+    events = records.events.drop(columns=["path"]).itertuples(index=False, name=None)
+    assert list(events) == [(*event[:4], as_datetime(int(str(event[4]))), *event[5:]) for event in slow.events]
     assert slow.prayer is not None
     row = records.prayers.drop(columns=["path", "submitted_at"]).iloc[0].tolist()
     assert row == [slow.prayer[0], slow.prayer[1], *slow.prayer[3:]]

@@ -175,6 +175,7 @@ LIKE_ACTIONS = (
     "May 05 2025 at 08:30 - A removed note (was 'he archived this prayer",
 )
 """Lines whose text ends like an action."""
+PRAYED = ("May 06 2025 at 08:30 - Ann prayed this prayer", "May 07 2025 at 08:30 - Ann prayed this prayer")
 
 activity_lines = st.one_of(
     st.sampled_from((*FORGED_PRAYER_LINES, *LIKE_ACTIONS)),
@@ -210,9 +211,9 @@ activity_lines = st.one_of(
     author=st.sampled_from(["Ann", "", "A by B", "Prayer x by y", "Zoë ", "a\nb"]),
     knowledge=st.integers(0, 3),
 )
-@example(text="Pray.", generated=None, tag=None, lines=[LIKE_ACTIONS[0], *LIKE_ACTIONS], author="Ann", knowledge=0)
-@example(text="Pray.", generated=None, tag=None, lines=[LIKE_ACTIONS[1], *LIKE_ACTIONS], author="Ann", knowledge=0)
-@example(text="Pray.", generated=None, tag=None, lines=[LIKE_ACTIONS[2], *LIKE_ACTIONS], author="Ann", knowledge=0)
+@example(text="Pray.", generated=None, tag=None, lines=[LIKE_ACTIONS[0], *PRAYED], author="Ann", knowledge=0)
+@example(text="Pray.", generated=None, tag=None, lines=[LIKE_ACTIONS[1], *PRAYED], author="Ann", knowledge=0)
+@example(text="Pray.", generated=None, tag=None, lines=[LIKE_ACTIONS[2], *PRAYED], author="Ann", knowledge=0)
 def test_a_prayer_file_reads_the_same_in_columns_and_line_by_line(
     text: str, generated: str | None, tag: str | None, lines: list[str], author: str, knowledge: int
 ) -> None:

@@ -145,6 +145,8 @@ class TreeReader:
         descriptor = os.open(self.root, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
         try:
             for part in folder.split("/") if folder else ():
+                if part == "..":
+                    raise OSError(0, "leads out of the archive")
                 inner = os.open(part, _FOLDER_FLAGS, dir_fd=descriptor)
                 os.close(descriptor)
                 descriptor = inner

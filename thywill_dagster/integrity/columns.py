@@ -91,8 +91,20 @@ class EventColumns:
         )
 
 
+def are_undecided(events: pd.DataFrame, prayers: pd.DataFrame) -> Flags:
+    """Whether each event stands in a prayer file of which only the file itself says where its texts end.
+
+    If such a file was cut within a text, what imitates a section in that text is all that is left of one. So a line
+    of it is evidence only together with the monthly file, where that text does not stand.
+    """
+    undecided = prayers.loc[prayers["reading"] == "only_marker", "path"]
+    if undecided.empty:
+        return np.zeros(len(events), dtype=bool)
+    return np.asarray(events["path"].isin(undecided), dtype=bool)
+
+
 def number_events(
-    events: pd.DataFrame, prayers: Numbering, persons: Numbering, person_of: Callable[[str], str]
+    events: pd.DataFrame, is_undecided: Flags, prayers: Numbering, persons: Numbering, person_of: Callable[[str], str]
 ) -> dict[str, EventColumns]:
     """The event lines by kind; lines of pipe files are left out, because they name ids."""
     position = np.flatnonzero((events["source"] != "pipe_file").to_numpy(dtype=bool))
@@ -103,7 +115,7 @@ def number_events(
         person=persons.number_all(chosen["person"], person_of),
         minute=minutes_of(chosen["at"]),
         is_monthly=(chosen["source"] == "monthly_activity").to_numpy(dtype=bool),
-        is_tainted=chosen["is_tainted"].to_numpy(dtype=bool),
+        is_tainted=chosen["is_tainted"].to_numpy(dtype=bool) | is_undecided[position],
     )
     codes, kinds = pd.factorize(chosen["kind"])
     return {str(kind): every.where(codes == code) for code, kind in enumerate(kinds)}

@@ -21,6 +21,7 @@ from thywill_dagster.integrity.columns import (
     Flags,
     Numbering,
     Numbers,
+    are_undecided,
     as_minutes,
     is_in,
     microseconds_of,
@@ -94,7 +95,9 @@ class SiteView:
     @cached_property
     def events(self) -> Mapping[str, EventColumns]:
         """Lines of prayer files and monthly files, by kind."""
-        return number_events(self.records.events, self.prayers, self.persons, self.mapping.person_of)
+        events = self.records.events
+        is_undecided = are_undecided(events, self.records.prayers)
+        return number_events(events, is_undecided, self.prayers, self.persons, self.mapping.person_of)
 
     def events_of(self, kind: str) -> EventColumns:
         """The lines of one kind; there may be none."""

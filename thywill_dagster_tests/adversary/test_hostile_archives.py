@@ -36,6 +36,23 @@ def test_a_text_that_imitates_a_mark_never_gives_one_away(
     assert database_text is not None or not is_told or not verdict.missed, verdict.describe()
 
 
+@pytest.mark.parametrize("is_told_twice", [True, False])
+def test_a_file_that_was_cut_within_such_a_text_gives_no_mark_away_either(site: LiveSite, is_told_twice: bool) -> None:
+    prayer = site.go("2025-04-01 10:00:05").submit(site.id_of["dora"], FORGED)
+    mark = site.go("2025-04-01 10:05:05").pray(site.id_of["Cleo Moss"], prayer)
+    site.is_healthy()
+    file, monthly = site.path_of[prayer], "activity/activity_2025_04.txt"
+    site.files[file] = site.files[file][: site.files[file].index(FORGED) + len(FORGED) + 1]
+    assert site.files[file].count("Activity:") == 1
+    if not is_told_twice:
+        site.files[monthly] = site.files[monthly].replace(f"10:05 - Cleo Moss prayed for prayer {prayer}\n", "")
+    site.lose_mark(mark, "e" * 32)
+    site.run("UPDATE prayer SET text = 'Something else' WHERE id = ?", prayer)
+    site.truth["prayer", prayer, "text"] = "Something else"
+    verdict = site.repair(options={"insert_missing": True})
+    assert not verdict.wrong and not verdict.invented, verdict.describe()
+
+
 @pytest.mark.parametrize(
     "tag",
     [

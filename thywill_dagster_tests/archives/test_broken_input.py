@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from thywill_dagster.archives.inventory import TreeReader, take_inventory
+from thywill_dagster.archives.inventory import TreeReader, read_archive_file, take_inventory
 from thywill_dagster.archives.model import ReadingContext
 from thywill_dagster.archives.parser import parse_archives
 from thywill_dagster.errors import CouldNotLookError
@@ -133,7 +133,7 @@ def test_a_line_of_50_megabytes_is_reported_and_the_rest_is_read(tmp_path: Path,
     program = (
         "import resource, sys\n"
         "from pathlib import Path\n"
-        "from thywill_dagster.archives.inventory import take_inventory\n"
+        "from thywill_dagster.archives.inventory import read_archive_file, read_archive_file, take_inventory\n"
         "from thywill_dagster.archives.model import ReadingContext\n"
         "from thywill_dagster.archives.parser import parse_archives\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
@@ -181,6 +181,16 @@ def test_what_is_no_regular_file_is_reported_and_never_followed(tmp_path: Path) 
         "the file name is not UTF-8",
     }
     assert len(records.problems) == 6
+
+
+@pytest.mark.parametrize("path", ["../outside/secret.txt", "prayers/../../outside/secret.txt", "{}/outside/secret.txt"])
+def test_no_path_leads_out_of_the_tree(tmp_path: Path, path: str) -> None:
+    write_tree(tmp_path / "root", {HEALTHY: PRAYER})
+    write_tree(tmp_path / "outside", {"secret.txt": PRAYER})
+
+    assert read_archive_file(tmp_path / "root", HEALTHY) == PRAYER
+    with pytest.raises(OSError):
+        read_archive_file(tmp_path / "root", path.format(tmp_path))
 
 
 def test_a_file_that_became_something_else_since_the_inventory_is_reported(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal, TypedDict
 from zoneinfo import ZoneInfo
 
 from thywill_dagster.archives.inventory import take_inventory
-from thywill_dagster.archives.model import ArchiveRecords, PrayerTexts, ReadingContext
+from thywill_dagster.archives.model import ArchiveRecords
 from thywill_dagster.archives.parser import parse_archives
 from thywill_dagster.errors import RefusedError, UsageError
 from thywill_dagster.identity.conflicts import NameHistory, find_conflicts
@@ -34,6 +34,7 @@ from thywill_dagster.integrity.paths import ArchivePaths
 from thywill_dagster.integrity.relations import TABLE_COLUMNS
 from thywill_dagster.integrity.site import SiteView
 from thywill_dagster.monitoring.recording import record_look
+from thywill_dagster.reading_context import build_reading_context, reading_context_key
 from thywill_dagster.repair.actions import ACTION_NAMES, Plan, Risk
 from thywill_dagster.repair.apply import apply_plan
 from thywill_dagster.repair.archived_texts import read_inside
@@ -172,7 +173,7 @@ def read_archives(
     """
     return parse_archives(
         take_inventory(settings.archives),
-        lambda: _reading_context(settings, snapshot),
+        lambda: build_reading_context(settings, snapshot),
         on_file=on_file,
         cache=SiteFolders.of(settings).archives / "known.cache",
         context_key=reading_context_key(settings, snapshot),
@@ -655,40 +656,3 @@ def archive_zone(settings: SiteSettings) -> ZoneInfo | None:
         raise UsageError(
             f"there is no time zone {settings.archive_timezone!r}: give an IANA name such as America/New_York"
         ) from error
-
-
-def reading_context_key(settings: SiteSettings, snapshot: Snapshot) -> str:
-    """Equal for equal reading contexts: same database, same way from stored paths to files."""
-    paths = ArchivePaths.build(settings.archives, settings.app_dir, ())
-    parts = (snapshot.content_sha256, paths.root, paths.app_dir, *paths.aliases)
-    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
-
-
-def _reading_context(settings: SiteSettings, snapshot: Snapshot) -> ReadingContext:
-    """What the database knows of the texts in the archives; it stays in memory."""
-    prayers = read_table(snapshot, "prayer", ("id", "text", "generated_prayer", "project_tag", "text_file_path"))
-    attributes = read_table(snapshot, "prayer_attributes", ("prayer_id", "attribute_name", "attribute_value"))
-    testimonies: dict[str, list[str]] = {}
-    told = attributes[attributes["attribute_name"] == "answer_testimony"]
-    for prayer_id, value in zip(told["prayer_id"], told["attribute_value"], strict=True):
-        if value:
-            testimonies.setdefault(prayer_id, []).append(str(value))
-    texts = {
-        prayer_id: PrayerTexts(
-            text=str(text or ""), generated=generated, tag=tag, testimonies=testimonies.get(prayer_id, ())
-        )
-        for prayer_id, text, generated, tag in zip(
-            prayers["id"], prayers["text"], prayers["generated_prayer"], prayers["project_tag"], strict=True
-        )
-    }
-    paths = ArchivePaths.build(settings.archives, settings.app_dir, ())
-    owners: dict[str, set[str]] = {}
-    for prayer_id, stored in zip(prayers["id"], prayers["text_file_path"], strict=True):
-        if stored and (path := paths.locate(stored)) is not None:
-            owners.setdefault(path, set()).add(prayer_id)
-    names = read_table(snapshot, "user", ("display_name",))["display_name"]
-    return ReadingContext(
-        texts=texts,
-        names=frozenset(names),
-        prayer_id_by_path={path: next(iter(ids)) for path, ids in owners.items() if len(ids) == 1},
-    )

@@ -17,6 +17,7 @@ from typing import Any
 
 from thywill_dagster import chain
 from thywill_dagster.archives.model import ArchiveRecords
+from thywill_dagster.reading_context import reading_context_key
 from thywill_dagster.repair.actions import RULES_VERSION
 from thywill_dagster.repair.plan_files import keep_newest, make_private_folder, write_private
 from thywill_dagster.settings import SiteSettings
@@ -57,7 +58,7 @@ def answer_key(
         snapshot.content_sha256,
         snapshot.source,
         chain.archives_fingerprint(records),
-        chain.reading_context_key(settings, snapshot),
+        reading_context_key(settings, snapshot),
         chain.load_decisions(settings).fingerprint,
         settings.archive_timezone,
         asdict(options),

@@ -181,8 +181,8 @@ def read_activity(
         is_tainted: whether all of them are.
         lines_before: lines of the file that stand before ``lines``.
     """
-    testimonies = [form(t).split("\n") for t in (texts.testimonies if texts else ()) for form in _TESTIMONY_FORMS]
-    testimonies.sort(key=len, reverse=True)
+    testimonies = [[form(t).split("\n") for form in _TESTIMONY_FORMS] for t in (texts.testimonies if texts else ())]
+    testimonies.sort(key=lambda forms: max(map(len, forms)), reverse=True)
     in_text = taint_next = False
     previous: int | None = None
     index = start
@@ -413,15 +413,32 @@ def _read_action(rest: str, at: int) -> _Entry | None:
 
 
 def _known_continuation(
-    entry: _Entry, lines: Sequence[str], index: int, testimonies: Sequence[Sequence[str]]
+    entry: _Entry, lines: Sequence[str], index: int, testimonies: Sequence[Sequence[Sequence[str]]]
 ) -> int | None:
-    """How many further lines the entry's text spans, if the database knows it; None if it does not."""
-    for testimony in testimonies:
-        extra = len(testimony) - 1
-        here = [entry.text, *lines[index : index + extra]]
-        if here == [*testimony[:-1], testimony[-1] + entry.end]:
-            return extra
+    """How many further lines the entry's text spans, if the database knows it; None if it does not.
+
+    One known text may be the beginning of another that the database has lost. So if more entries begin like this
+    one than known texts do, none of them is known.
+
+    Args:
+        entry: the entry.
+        lines: all lines of the file.
+        index: of the line behind the entry's first.
+        testimonies: the known texts, longest first, each as its lines may stand in the file.
+    """
+    alike = [forms for forms in testimonies if any(_ended(form, entry.end)[0] == entry.text for form in forms)]
+    opening = "'" if entry.end else _TESTIMONY
+    if not alike or sum(line.endswith(f"{opening}{entry.text}") for line in lines) > len(alike):
+        return None
+    for forms in alike:
+        for form in forms:
+            if [entry.text, *lines[index : index + len(form) - 1]] == _ended(form, entry.end):
+                return len(form) - 1
     return None
+
+
+def _ended(lines: Sequence[str], end: str) -> list[str]:
+    return [*lines[:-1], lines[-1] + end]
 
 
 def _describe(lines: Sequence[str]) -> tuple[str, int]:

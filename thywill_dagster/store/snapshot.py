@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, column, literal_column, select
+from sqlalchemy import ColumnElement, Connection, Select, column, func, literal_column, select
 from sqlalchemy import table as table_clause
 from sqlalchemy.sql.elements import quoted_name
 
@@ -148,13 +148,16 @@ def delete_snapshot(path: Path) -> None:
     _facts_file(path).unlink(missing_ok=True)
 
 
-def read_table(snapshot: Snapshot | Path, table: str, columns: Sequence[str]) -> pd.DataFrame:
+def read_table(
+    snapshot: Snapshot | Path, table: str, columns: Sequence[str], *, only: tuple[str, Sequence[str]] | None = None
+) -> pd.DataFrame:
     r"""One table of a snapshot as it is stored: the raw values, in a frame of object columns.
 
     Args:
         snapshot: the snapshot, or the path of any private copy that nobody writes.
         table: a table; one that the database lacks gives no rows.
         columns: the columns of the frame, in this order. One that the table lacks is None in each row.
+        only: a column and the values of it that are asked for, if not all rows are; none is where it lacks.
 
     Returns:
         A frame ordered by primary key, with the range index and NULL as None. Text that is not UTF-8 has its
@@ -171,9 +174,10 @@ def read_table(snapshot: Snapshot | Path, table: str, columns: Sequence[str]) ->
         schema = snapshot.schema if isinstance(snapshot, Snapshot) else describe_schema(connection)
         description = schema.tables.get(table)
         present = [c for c in columns if description is not None and description.column(c) is not None]
-        if description is None or not present:
+        is_sought = only is None or (description is not None and description.column(only[0]) is not None)
+        if description is None or not present or not is_sought:
             size = 0
-            if description is not None:
+            if description is not None and only is None:
                 driver = driver_connection(connection)
                 size = count_rows(driver, (table,))[table]
             values = np.empty((len(columns), size), dtype=object)
@@ -181,14 +185,14 @@ def read_table(snapshot: Snapshot | Path, table: str, columns: Sequence[str]) ->
         # Sorting in SQLite's sorter beats walking the key's index, which reads the table in random order; the
         # unary plus is what keeps the planner from that.
         order: list[ColumnElement[Any]] = [literal_column("+" + _quoted(name)) for name in description.primary_key]
-        statement = str(
-            select(*[column(name) for name in present])
-            .select_from(table_clause(quoted_name(table, quote=True)))
-            .order_by(*(order or [literal_column(str(1 + i)) for i in range(len(present))]))
-            .compile(connection)
-        )
+        source = table_clause(quoted_name(table, quote=True))
+        where = [column(only[0]).in_(only[1])] if only is not None else []
+        asked: list[ColumnElement[Any]] = [column(name) for name in present]
+        chosen = select(*asked).select_from(source).where(*where)
+        ordered = chosen.order_by(*(order or [literal_column(str(1 + i)) for i in range(len(present))]))
+        statement = _as_sql(ordered, connection)
         driver = driver_connection(connection)
-        size = count_rows(driver, (table,))[table]
+        size = driver.execute(_as_sql(select(func.count()).select_from(source).where(*where), connection)).fetchone()[0]
         values = np.empty((len(columns), size), dtype=object)
         positions = [i for i, name in enumerate(columns) if name in present]
         try:
@@ -225,6 +229,10 @@ def _fill(values: Any, positions: Sequence[int], cursor: sqlite3.Cursor) -> None
                 if until > SHARING_TRIAL_ROWS and len(known) > until // 2:
                     shared[number] = None
             done = until
+
+
+def _as_sql(statement: Select[Any], connection: Connection) -> str:
+    return str(statement.compile(connection, compile_kwargs={"literal_binds": True}))
 
 
 def _quoted(name: str) -> str:

@@ -53,6 +53,64 @@ def test_a_file_that_was_cut_within_such_a_text_gives_no_mark_away_either(site: 
     assert not verdict.wrong and not verdict.invented, verdict.describe()
 
 
+LIKE_A_MARK = "It is well\nMay 06 2025 at 10:05 - Bert prayed this prayer"
+
+
+def _answer_again(site: LiveSite, prayer: str, testimony: str) -> None:
+    """As the application does it: the attribute is replaced, the file and the log go on."""
+    user, before = site.id_of["dora"], site.run("SELECT attribute_value FROM prayer_attributes WHERE id = ?", "t")[0][0]
+    site.line(prayer, "dora marked this prayer as answered")
+    site.run("UPDATE prayer_attributes SET attribute_value = ? WHERE id = 't'", testimony)
+    site.log(user, prayer, "set_answer_testimony", before, testimony, site.utc(), None)
+    site.line(prayer, f"dora added testimony: {testimony}")
+    site.log(user, prayer, "testimony", None, testimony, site.local(), site.stored(prayer))
+
+
+def _lose_lines_of(site: LiveSite, name: str, *paths: str) -> None:
+    for path in paths:
+        lines = site.files[path].splitlines(keepends=True)
+        site.files[path] = "".join(line for line in lines if f"{name} pr" not in line)
+
+
+@pytest.mark.parametrize("first", ["It was hard", LIKE_A_MARK])
+@pytest.mark.parametrize("is_logged", [True, False])
+@pytest.mark.parametrize("is_told", [True, False])
+def test_a_testimony_that_was_replaced_gives_no_mark_away(
+    site: LiveSite, first: str, is_logged: bool, is_told: bool
+) -> None:
+    prayer = site.go("2025-05-01 10:00:05").submit(site.id_of["dora"])
+    site.go("2025-05-03 10:00:05").answer(site.id_of["dora"], prayer, first)
+    site.run("UPDATE prayer_attributes SET id = 't' WHERE attribute_name = 'answer_testimony'")
+    _answer_again(site.go("2025-05-04 10:00:05"), prayer, "It is well")
+    mark = site.go("2025-05-06 10:05:05").pray(site.id_of["Cleo Moss"], prayer)
+    if not is_logged:
+        site.run("DELETE FROM prayer_activity_log WHERE action IN ('testimony', 'set_answer_testimony')")
+    site.is_healthy()
+    _lose_lines_of(site, "Cleo Moss", "activity/activity_2025_05.txt", *([] if is_told else [site.path_of[prayer]]))
+    site.lose_mark(mark, "e" * 32)
+    verdict = site.repair()
+    assert not verdict.wrong and not verdict.invented, verdict.describe()
+    # What the log tells of a replaced testimony says where it ends.
+    assert bool(verdict.missed) == (not is_logged or not is_told), verdict.describe()
+
+
+def test_a_testimony_that_an_import_cut_does_not_end_where_the_database_says(site: LiveSite) -> None:
+    prayer = site.go("2025-05-01 10:00:05").submit(site.id_of["dora"])
+    site.go("2025-05-03 10:00:05").answer(site.id_of["dora"], prayer, LIKE_A_MARK)
+    mark = site.go("2025-05-06 10:05:05").pray(site.id_of["Cleo Moss"], prayer)
+    imported = ("It is well", "2025-05-03 10:00:00.000000")
+    site.run(
+        "UPDATE prayer_attributes SET attribute_value = ?, created_at = ? WHERE attribute_name = 'answer_testimony'",
+        *imported,
+    )
+    site.run("DELETE FROM prayer_activity_log WHERE action IN ('testimony', 'set_answer_testimony')")
+    site.is_healthy()
+    _lose_lines_of(site, "Cleo Moss", "activity/activity_2025_05.txt", site.path_of[prayer])
+    site.lose_mark(mark, "e" * 32)
+    verdict = site.repair()
+    assert not verdict.wrong and not verdict.invented, verdict.describe()
+
+
 @pytest.mark.parametrize(
     "tag",
     [

@@ -133,7 +133,7 @@ def test_a_line_of_50_megabytes_is_reported_and_the_rest_is_read(tmp_path: Path,
     program = (
         "import resource, sys\n"
         "from pathlib import Path\n"
-        "from thywill_dagster.archives.inventory import read_archive_file, read_archive_file, take_inventory\n"
+        "from thywill_dagster.archives.inventory import read_archive_file, take_inventory\n"
         "from thywill_dagster.archives.model import ReadingContext\n"
         "from thywill_dagster.archives.parser import parse_archives\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"

@@ -22,6 +22,8 @@ from thywill_dagster.store.schema import SchemaDescription, TableDescription
 
 HOLDERS_NAMED = 3
 
+_NO_ROW = object()
+
 
 class Guards:
     """The guards of one run.
@@ -58,8 +60,7 @@ class Guards:
         cells: dict[tuple[str, str], list[Step]] = {}
         for step in segment:
             action, kind = step.action, step.kind
-            unmet = next((i for i in action.depends_on if i in self.unmet or i in batch.unmet), None)
-            if unmet:
+            if action.depends_on and (unmet := self._unmet_need(batch, action.depends_on)):
                 word = batch.unmet.get(unmet) or self.unmet[unmet]
                 yield [Verdict(step, f"depends on {unmet}, which {word}", False)]
             elif kind == "index":
@@ -75,6 +76,9 @@ class Guards:
         for table, steps in deletes.items():
             yield self._judge_deletes(batch, self.schema.tables[table], steps)
 
+    def _unmet_need(self, batch: Batch, needed: Iterable[str]) -> str | None:
+        return next((i for i in needed if i in self.unmet or i in batch.unmet), None)
+
     def existing(self, connection: Connection, table: str, keys: Iterable[str]) -> set[str]:
         """Those of the keys that the parent table has."""
         description = self.schema.tables.get(table)
@@ -85,22 +89,23 @@ class Guards:
     def _judge_cells(self, batch: Batch, table: TableDescription, column: str, steps: Sequence[Step]) -> list[Verdict]:
         cells = read_cells(batch.connection, table, column, [step.action.primary_key for step in steps])
         parent = PARENTS.get((table.name, column))
-        written = {str(step.action.after) for step in steps if step.undoes is None}
-        present = self._present(batch, parent, written) if parent else set()
+        present: set[str] = set()
+        if parent:
+            present = self._present(batch, parent, {str(step.action.after) for step in steps if step.undoes is None})
         verdicts = []
         for step in steps:
             action = step.action
-            key, after = action.primary_key, action.after
-            if key not in cells:
+            cell = cells.get(action.primary_key, _NO_ROW)
+            if cell is _NO_ROW:
                 verdict = Verdict(step, f"the row is gone since {_since(step)}", False)
-            elif same_value(cells[key], after):
+            elif same_value(cell, action.after):
                 verdict = Verdict(step, "already so")
-            elif not same_value(cells[key], action.before):
+            elif not same_value(cell, action.before):
                 verdict = Verdict(step, f"changed since {_since(step)}", False)
             elif parent and (reason := self._why_not_reference(batch, step, parent, present)):
                 verdict = Verdict(step, reason, False)
             else:
-                verdict = Verdict(step, content=cells[key])
+                verdict = Verdict(step, "", True, cell)
             verdicts.append(verdict)
         return verdicts
 

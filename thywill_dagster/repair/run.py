@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -25,7 +26,7 @@ from thywill_dagster.repair.actions import Action
 from thywill_dagster.repair.archived_texts import ArchivedTexts, row_of
 from thywill_dagster.repair.guards import Guards
 from thywill_dagster.repair.images import image_of_row
-from thywill_dagster.repair.outcome import ActionOutcome, OutcomeName
+from thywill_dagster.repair.outcome import ActionOutcome
 from thywill_dagster.repair.steps import PARENTS, Batch, Step, Verdict, index_of
 from thywill_dagster.store.backup import make_backup
 from thywill_dagster.store.engine import (
@@ -140,6 +141,7 @@ class Run:
         self._on_point = on_point
         self._now = now
         self._schema_version = -1
+        self._breaks: tuple[int, ...] = ()
         self._referrers: dict[tuple[str, str], dict[str, list[str]]] = {}
         self._known_secrets: frozenset[str] = frozenset()
         self._writer: Writer | None = None
@@ -205,6 +207,7 @@ class Run:
             for step in self._steps:
                 self._require_possible(step)
             self._read_referrers(connection)
+        self._breaks = tuple(_find_breaks(self._steps))
 
     def _require_schema(self, schema: SchemaDescription) -> None:
         if self._fingerprint is None:
@@ -371,22 +374,13 @@ class Run:
         batch.schema_version = schema_version(connection)
         return (done, batch), done == len(self._steps)
 
-    def _segment(self, start: int, end: int) -> list[Step]:
+    def _segment(self, start: int, end: int) -> Sequence[Step]:
         """The next steps that can be judged together: none depends on another one or on its row or cell."""
-        segment: list[Step] = []
-        ids: set[str] = set()
-        touched: set[tuple[str, str, str | None]] = set()
-        for step in self._steps[start : min(end, start + SEGMENT_ROWS)]:
-            action = step.action
-            cell = (action.table, action.primary_key, action.column)
-            if cell in touched or (action.table, action.primary_key, None) in touched:
-                break
-            if action.depends_on and not ids.isdisjoint(action.depends_on):
-                break
-            segment.append(step)
-            ids.add(step.action_id)
-            touched.add(cell)
-        return segment
+        stop = min(end, start + SEGMENT_ROWS)
+        following = bisect_right(self._breaks, start)
+        if following < len(self._breaks):
+            stop = min(stop, self._breaks[following])
+        return self._steps[start:stop]
 
     def _write_group(self, batch: Batch, verdicts: Sequence[Verdict]) -> int:
         """Writes and journals one group; returns the number of rows that SQLite says were changed."""
@@ -396,7 +390,6 @@ class Run:
         table = self._guards.schema.tables[step.action.table]
         driver = driver_connection(batch.connection)
         before = driver.total_changes
-        keys = [verdict.step.action.primary_key for verdict in verdicts]
         if step.kind == "index":
             name, columns = index_of(step, table)
             if isinstance(step.action.after, Mapping):
@@ -408,7 +401,7 @@ class Run:
             if step.kind == "insert":
                 insert_rows(batch.connection, table, [verdict.content for verdict in verdicts])
             elif step.kind == "delete":
-                delete_rows(batch.connection, table, keys)
+                delete_rows(batch.connection, table, [verdict.step.action.primary_key for verdict in verdicts])
             else:
                 changes = [(v.step.action.primary_key, v.content, v.step.action.after) for v in verdicts]
                 update_cells(batch.connection, table, str(step.action.column), changes)
@@ -449,34 +442,38 @@ class Run:
         if (parent := PARENTS.get((table.name, column))) and not is_undo:
             batch.note_references(parent, [verdict.step.action.after for verdict in verdicts])
         kept = kept_types(table, column)
-        converted = [v.step.action.primary_key for v in verdicts if type(v.step.action.after) not in kept]
-        stored = read_cells(batch.connection, table, column, converted) if converted else {}
-        return [(v.content, stored.get(key, v.step.action.after)) for key, v in zip(keys, verdicts, strict=True)]
+        images = [(verdict.content, verdict.step.action.after) for verdict in verdicts]
+        if not {type(after) for _, after in images}.issubset(kept):
+            stored = read_cells(batch.connection, table, column, keys)
+            images = [(before, stored[key]) for key, (before, _) in zip(keys, images, strict=True)]
+        return images
 
     def _journal(self, batch: Batch, verdicts: Sequence[Verdict]) -> None:
         at = self._now().astimezone(UTC).isoformat(timespec="microseconds")
+        plan_id, run_id, number = self._plan_id, self.run_id, batch.number
+        is_private = verdicts[0].step.action.table in PRIVATE_TABLES
         rows = []
-        for verdict, (before, after) in zip(verdicts, self._images(batch, verdicts), strict=True):
-            step, action = verdict.step, verdict.step.action
+        for (step, *_), (before, after) in zip(verdicts, self._images(batch, verdicts), strict=True):
+            action, undoes = step.action, step.undoes
+            key = action.primary_key
             row = JournalRow(
-                self.run_id,
-                self._plan_id,
-                batch.number,
+                run_id,
+                plan_id,
+                number,
                 step.action_id,
                 action.action,
                 action.table,
-                shown_key(action.table, action.primary_key),
+                shown_key(action.table, key) if is_private else key,
                 action.column,
                 before,
                 after,
                 action.rule,
                 action.evidence,
                 at,
+                {} if action.column is not None else self._referrers.get((action.table, key), {}),
+                undoes.run_id if undoes else None,
+                undoes.id if undoes else None,
             )
-            if action.column is None and (healed := self._referrers.get((action.table, action.primary_key))):
-                row = row._replace(referrers=healed)
-            if step.undoes is not None:
-                row = row._replace(undoes_run=step.undoes.run_id, undoes_id=step.undoes.id)
             rows.append(row)
         append_rows(batch.connection, rows)
 
@@ -490,12 +487,34 @@ class Run:
                 )
 
 
+def _find_breaks(steps: Sequence[Step]) -> Iterator[int]:
+    """Positions at which a segment must have ended: the step there builds on one of the segment before it.
+
+    Found ahead of the locks. A segment that begins later than it could is without conflicts all the more.
+    """
+    begun = 0
+    ids: set[str] = set()
+    touched: set[tuple[str, str, str | None]] = set()
+    for position, (_, action, action_id, _) in enumerate(steps):
+        table, key, depends_on = action.table, action.primary_key, action.depends_on
+        cell = (table, key, action.column)
+        is_full = position - begun >= SEGMENT_ROWS
+        is_built_on = cell in touched or (table, key, None) in touched
+        if is_full or is_built_on or (depends_on and not ids.isdisjoint(depends_on)):
+            yield position
+            begun = position
+            ids.clear()
+            touched.clear()
+        ids.add(action_id)
+        touched.add(cell)
+
+
 def _settle(batch: Batch, verdicts: Iterable[Verdict]) -> None:
-    for step, skip, is_met, _ in verdicts:
-        outcome: OutcomeName = "skipped" if skip else "applied"
-        batch.outcomes[step.position] = ActionOutcome(step.action_id, step.action.action, outcome, skip)
+    outcomes = batch.outcomes
+    for (position, action, action_id, _), skip, is_met, _ in verdicts:
+        outcomes[position] = ActionOutcome(action_id, action.action, "skipped" if skip else "applied", skip)
         if not is_met:
-            batch.unmet[step.action_id] = "was skipped"
+            batch.unmet[action_id] = "was skipped"
 
 
 def _secrets_of(action: Action) -> list[tuple[str, Any]]:

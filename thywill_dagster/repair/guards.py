@@ -95,12 +95,12 @@ class Guards:
         verdicts = []
         for step in steps:
             action = step.action
-            cell = cells.get(action.primary_key, _NO_ROW)
+            before, after, cell = action.before, action.after, cells.get(action.primary_key, _NO_ROW)
             if cell is _NO_ROW:
                 verdict = Verdict(step, f"the row is gone since {_since(step)}", False)
-            elif same_value(cell, action.after):
+            elif same_value(cell, after):
                 verdict = Verdict(step, "already so")
-            elif not same_value(cell, action.before):
+            elif not same_value(cell, before):
                 verdict = Verdict(step, f"changed since {_since(step)}", False)
             elif parent and (reason := self._why_not_reference(batch, step, parent, present)):
                 verdict = Verdict(step, reason, False)

@@ -450,28 +450,29 @@ class Run:
 
     def _journal(self, batch: Batch, verdicts: Sequence[Verdict]) -> None:
         at = self._now().astimezone(UTC).isoformat(timespec="microseconds")
-        plan_id, run_id, number = self._plan_id, self.run_id, batch.number
-        is_private = verdicts[0].step.action.table in PRIVATE_TABLES
+        _, action, _, undoes = verdicts[0].step
+        table, column, is_private = action.table, action.column, action.table in PRIVATE_TABLES
+        undoes_run = undoes.run_id if undoes else None
         rows = []
-        for (step, *_), (before, after) in zip(verdicts, self._images(batch, verdicts), strict=True):
-            action, undoes = step.action, step.undoes
+        for verdict, (before, after) in zip(verdicts, self._images(batch, verdicts), strict=True):
+            _, action, action_id, undoes = verdict.step
             key = action.primary_key
             row = JournalRow(
-                run_id,
-                plan_id,
-                number,
-                step.action_id,
+                self.run_id,
+                self._plan_id,
+                batch.number,
+                action_id,
                 action.action,
-                action.table,
-                shown_key(action.table, key) if is_private else key,
-                action.column,
+                table,
+                shown_key(table, key) if is_private else key,
+                column,
                 before,
                 after,
                 action.rule,
                 action.evidence,
                 at,
-                {} if action.column is not None else self._referrers.get((action.table, key), {}),
-                undoes.run_id if undoes else None,
+                {} if column is not None else self._referrers.get((table, key), {}),
+                undoes_run,
                 undoes.id if undoes else None,
             )
             rows.append(row)

@@ -7,7 +7,7 @@ database carries its own history. Rows are only ever added.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
@@ -231,19 +231,23 @@ _OWN_COLUMNS = (
 )
 
 
-def _values(rows: Iterable[JournalRow]) -> Iterator[Any]:
+def _values(rows: Iterable[JournalRow]) -> list[Any]:
     """The values of :data:`_OWN_COLUMNS`, row after row."""
+    values: list[Any] = []
     for _, _, _, action_id, action, _, key, column, before, after, rule, evidence, _, referrers, _, undoes, _ in rows:
-        yield action_id
-        yield action
-        yield key
-        # JSON null is the cell NULL; an SQL NULL says that there was no row at all.
-        yield None if column is None and before is None else _encode(before)
-        yield None if column is None and after is None else _encode(after)
-        yield rule
-        yield "[" + ", ".join(map(encode_basestring, evidence)) + "]"
-        yield _encode(referrers) if referrers else None
-        yield undoes
+        values += (
+            action_id,
+            action,
+            key,
+            # JSON null is the cell NULL; an SQL NULL says that there was no row at all.
+            None if column is None and before is None else _encode(before),
+            None if column is None and after is None else _encode(after),
+            rule,
+            "[" + ", ".join(map(encode_basestring, evidence)) + "]",
+            _encode(referrers) if referrers else None,
+            undoes,
+        )
+    return values
 
 
 @lru_cache(maxsize=ROWS_PER_STATEMENT)

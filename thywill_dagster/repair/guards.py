@@ -59,14 +59,17 @@ class Guards:
         deletes: dict[str, list[Step]] = {}
         cells: dict[tuple[str, str], list[Step]] = {}
         for step in segment:
-            action, kind = step.action, step.kind
+            action = step.action
             if action.depends_on and (unmet := self._unmet_need(batch, action.depends_on)):
                 word = batch.unmet.get(unmet) or self.unmet[unmet]
                 yield [Verdict(step, f"depends on {unmet}, which {word}", False)]
+            elif (kind := step.kind) == "cell":
+                place = (action.table, str(action.column))
+                if place not in cells:
+                    cells[place] = []
+                cells[place].append(step)
             elif kind == "index":
                 yield [self._judge_index(step)]
-            elif kind == "cell":
-                cells.setdefault((action.table, str(action.column)), []).append(step)
             else:
                 (inserts if kind == "insert" else deletes).setdefault(action.table, []).append(step)
         for table, steps in inserts.items():

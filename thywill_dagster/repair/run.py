@@ -142,6 +142,7 @@ class Run:
         self._now = now
         self._schema_version = -1
         self._breaks: tuple[int, ...] = ()
+        self._inserts_rows = False
         self._referrers: dict[tuple[str, str], dict[str, list[str]]] = {}
         self._known_secrets: frozenset[str] = frozenset()
         self._writer: Writer | None = None
@@ -208,6 +209,7 @@ class Run:
                 self._require_possible(step)
             self._read_referrers(connection)
         self._breaks = tuple(_find_breaks(self._steps))
+        self._inserts_rows = any(step.kind == "insert" for step in self._steps)
 
     def _require_schema(self, schema: SchemaDescription) -> None:
         if self._fingerprint is None:
@@ -300,7 +302,8 @@ class Run:
         done = 0
         while done < len(self._steps):
             segment = self._segment(done, len(self._steps))
-            self._texts.load(segment)
+            if self._inserts_rows:
+                self._texts.load(segment)
             with reading(make_engine(database, read_only=True)) as connection:
                 batch = Batch(connection) if batch is None else replace(batch, connection=connection)
                 for verdicts in self._guards.judge(batch, segment):
@@ -323,7 +326,8 @@ class Run:
         done = 0
         with self._writer as writer:
             while done < len(self._steps):
-                self._texts.load(self._steps[done : done + self._batch_size])
+                if self._inserts_rows:
+                    self._texts.load(self._steps[done : done + self._batch_size])
                 try:
                     done, batch = writer.transaction(partial(self._write_batch, start=done))
                 except (DBAPIError, sqlite3.Error, LockedOutError, ReplacedError, _BrokenBatchError) as error:

@@ -7,6 +7,9 @@ seconds are the best of all rounds.
 
     python benchmarks/apply_changes.py [--changes 100000] [--rounds 5] [--journal-mode wal]
 
+The baseline takes the updates in the order of the plan. A run sorts them into the order of the rows in the file, and
+``bare_in_storage_order`` is what somebody would get who had done the same by hand.
+
 Each is given by the wall clock and by the processor's time: on a busy machine only the second one is steady. What
 counts is ``writing``: all batches with guards, journal and syncs. ``whole`` is what a person waits for and adds
 reading ahead, the verified backup and the outcomes. Memory is what the run allocates beside the plan.
@@ -113,9 +116,9 @@ def apply(path: Path, plan: Plan, folder: Path) -> tuple[Cost, Cost, int]:
     return moments["after_commit"].since(moments["after_backup"]), ended.since(started), report.batches
 
 
-def update_bare(path: Path, changes: int, commits: int) -> Cost:
-    """Cost of the same updates in as many transactions."""
-    rows = [(after(i), key(i)) for i in plan_order(changes)]
+def update_bare(path: Path, changes: int, commits: int, *, is_sorted: bool = False) -> Cost:
+    """Cost of the same updates in as many transactions, in the order of the plan or of the rows in the file."""
+    rows = [(after(i), key(i)) for i in (range(changes) if is_sorted else plan_order(changes))]
     size = -(-changes // commits)
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         # A run reads its rows first and keeps the pages, so the baseline may keep them as well.
@@ -166,21 +169,22 @@ def main() -> None:
         build(original, changes, arguments.journal_mode)
         plan = make_plan(original, changes)
         assert plan.plan_id
-        writing, whole, bare = [], [], []
+        writing, whole, bare, bare_sorted = [], [], [], []
         commits = 0
         for number in range(arguments.rounds):
-            ours, theirs = folder / f"ours{number}.db", folder / f"bare{number}.db"
-            shutil.copyfile(original, ours)
-            shutil.copyfile(original, theirs)
+            ours, theirs, sorted_ = (folder / f"{kind}{number}.db" for kind in ("ours", "bare", "sorted"))
+            for path in (ours, theirs, sorted_):
+                shutil.copyfile(original, path)
             of_batches, of_run, commits = apply(ours, plan, folder)
             writing.append(of_batches)
             whole.append(of_run)
             bare.append(update_bare(theirs, changes, commits))
+            bare_sorted.append(update_bare(sorted_, changes, commits, is_sorted=True))
             query = "SELECT id, text_file_path FROM prayermark ORDER BY id"
             with closing(sqlite3.connect(ours)) as one, closing(sqlite3.connect(theirs)) as other:
                 assert one.execute(query).fetchall() == other.execute(query).fetchall()
-            ours.unlink()
-            theirs.unlink()
+            for path in (ours, theirs, sorted_):
+                path.unlink()
         small, large = memory_of(changes // 10, folder), memory_of(changes, folder)
         result = {
             "changes": changes,
@@ -189,6 +193,8 @@ def main() -> None:
             "writing": best(writing),
             "whole": best(whole),
             "speed_of_bare": relative(writing, bare),
+            "bare_in_storage_order": best(bare_sorted),
+            "speed_of_bare_in_storage_order": relative(writing, bare_sorted),
             "changes_per_second": round(changes / best(writing)["wall"]),
             "bytes_per_change": round((large - small) / (changes - changes // 10)),
             "peak_megabytes": round(large / 2**20, 1),

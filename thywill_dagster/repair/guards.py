@@ -47,7 +47,9 @@ class Guards:
         self.unmet: dict[str, str] = {}
         self.gone: set[tuple[str, str]] = set()
         self.texts = texts
-        self._planned = set(planned)
+        inserted = {(step.action.table, step.action.primary_key) for step in steps if step.kind == "insert"}
+        # Asked only about rows that are inserted; a plan has many more cells than those.
+        self._planned = {cell for cell in planned if cell[:2] in inserted} if inserted else set[Any]()
 
     def judge(self, batch: Batch, segment: Sequence[Step]) -> Iterator[list[Verdict]]:
         """Decides on each step; yields groups that one statement can write, each before the next is judged.

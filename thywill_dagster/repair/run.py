@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -27,6 +27,7 @@ from thywill_dagster.repair.archived_texts import ArchivedTexts, row_of
 from thywill_dagster.repair.guards import Guards
 from thywill_dagster.repair.images import image_of_row
 from thywill_dagster.repair.outcome import ActionOutcome
+from thywill_dagster.repair.segments import SEGMENT_ROWS, find_breaks, in_storage_order
 from thywill_dagster.repair.steps import PARENTS, Batch, Step, Verdict, index_of
 from thywill_dagster.store.backup import make_backup
 from thywill_dagster.store.engine import (
@@ -48,6 +49,7 @@ from thywill_dagster.store.rows import (
     primary_key_of,
     read_cells,
     read_column,
+    read_positions,
     read_rows,
     update_cells,
 )
@@ -69,9 +71,7 @@ statement that writes to a table of the application or to the journal."""
 BATCH_SIZE = 2000
 MAX_LOCK_SECONDS = 0.1
 
-SEGMENT_ROWS = 400
-"""Steps that are read, written and journalled by one set of statements. The lock time is looked at between
-segments, so this bounds by how much a batch can exceed it."""
+POSITIONS_PER_READ = 20_000
 
 COMMIT_SHARE = 0.6
 """Share of the lock time that a batch may use before its commit, which syncs to the disk."""
@@ -208,7 +208,8 @@ class Run:
             for step in self._steps:
                 self._require_possible(step)
             self._read_referrers(connection)
-        self._breaks = tuple(_find_breaks(self._steps))
+        self._steps = tuple(in_storage_order(self._steps, partial(self._positions, database)))
+        self._breaks = tuple(find_breaks(self._steps))
         self._inserts_rows = any(step.kind == "insert" for step in self._steps)
 
     def _require_schema(self, schema: SchemaDescription) -> None:
@@ -292,6 +293,15 @@ class Run:
             for value, holder in find_holders(connection, table, column, keys):
                 found = self._referrers.setdefault((parent.table, value), {})
                 found.setdefault(f"{name}.{column}", []).append(shown_key(name, holder))
+
+    def _positions(self, database: str, table: str, keys: Sequence[str]) -> Mapping[str, int]:
+        """Where rows lie in the file. As in :meth:`_has_work`, no read transaction is a long one."""
+        positions: dict[str, int] = {}
+        for start in range(0, len(keys), POSITIONS_PER_READ):
+            with reading(make_engine(database, read_only=True)) as connection:
+                some = keys[start : start + POSITIONS_PER_READ]
+                positions.update(read_positions(connection, self._guards.schema.tables[table], some))
+        return positions
 
     def _has_work(self, database: str) -> bool:
         """Looks whether anything would be written; if not, the outcomes are final.
@@ -490,28 +500,6 @@ class Run:
                     f"a batch would have left references to {len(missing)} rows of {table} that do not exist;"
                     " it was rolled back and the run stopped, please report this as a bug"
                 )
-
-
-def _find_breaks(steps: Sequence[Step]) -> Iterator[int]:
-    """Positions at which a segment must have ended: the step there builds on one of the segment before it.
-
-    Found ahead of the locks. A segment that begins later than it could is without conflicts all the more.
-    """
-    begun = 0
-    ids: set[str] = set()
-    touched: set[tuple[str, str, str | None]] = set()
-    for position, (_, action, action_id, _) in enumerate(steps):
-        table, key, depends_on = action.table, action.primary_key, action.depends_on
-        cell = (table, key, action.column)
-        is_full = position - begun >= SEGMENT_ROWS
-        is_built_on = cell in touched or (table, key, None) in touched
-        if is_full or is_built_on or (depends_on and not ids.isdisjoint(depends_on)):
-            yield position
-            begun = position
-            ids.clear()
-            touched.clear()
-        ids.add(action_id)
-        touched.add(cell)
 
 
 def _settle(batch: Batch, verdicts: Iterable[Verdict]) -> None:

@@ -55,6 +55,18 @@ def read_rows(connection: Connection, table: TableDescription, keys: Iterable[st
     return {str(row[key]): row for row in rows}
 
 
+def read_positions(connection: Connection, table: TableDescription, keys: Iterable[str]) -> dict[str, int]:
+    """Where the rows with these primary keys lie in the table, as rising numbers; empty if that cannot be told."""
+    if any(name.lower() == "rowid" for name in table.column_names):
+        return {}
+    try:
+        return read_cells(connection, table, "rowid", keys)
+    except sqlite3.OperationalError as error:
+        if "no such column" not in str(error):
+            raise
+        return {}
+
+
 def find_holders(
     connection: Connection, table: TableDescription, name: str, values: Iterable[str]
 ) -> Iterator[tuple[str, str]]:

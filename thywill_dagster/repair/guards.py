@@ -22,6 +22,8 @@ from thywill_dagster.store.schema import SchemaDescription, TableDescription
 
 HOLDERS_NAMED = 3
 
+_NO_ROW = object()
+
 
 class Guards:
     """The guards of one run.
@@ -45,7 +47,9 @@ class Guards:
         self.unmet: dict[str, str] = {}
         self.gone: set[tuple[str, str]] = set()
         self.texts = texts
-        self._planned = set(planned)
+        inserted = {(step.action.table, step.action.primary_key) for step in steps if step.kind == "insert"}
+        # Asked only about rows that are inserted; a plan has many more cells than those.
+        self._planned = {cell for cell in planned if cell[:2] in inserted} if inserted else set[Any]()
 
     def judge(self, batch: Batch, segment: Sequence[Step]) -> Iterator[list[Verdict]]:
         """Decides on each step; yields groups that one statement can write, each before the next is judged.
@@ -57,15 +61,17 @@ class Guards:
         deletes: dict[str, list[Step]] = {}
         cells: dict[tuple[str, str], list[Step]] = {}
         for step in segment:
-            action, kind = step.action, step.kind
-            unmet = next((i for i in action.depends_on if i in self.unmet or i in batch.unmet), None)
-            if unmet:
+            action = step.action
+            if action.depends_on and (unmet := self._unmet_need(batch, action.depends_on)):
                 word = batch.unmet.get(unmet) or self.unmet[unmet]
                 yield [Verdict(step, f"depends on {unmet}, which {word}", False)]
+            elif (kind := step.kind) == "cell":
+                place = (action.table, str(action.column))
+                if place not in cells:
+                    cells[place] = []
+                cells[place].append(step)
             elif kind == "index":
                 yield [self._judge_index(step)]
-            elif kind == "cell":
-                cells.setdefault((action.table, str(action.column)), []).append(step)
             else:
                 (inserts if kind == "insert" else deletes).setdefault(action.table, []).append(step)
         for table, steps in inserts.items():
@@ -74,6 +80,9 @@ class Guards:
             yield self._judge_cells(batch, self.schema.tables[table], column, steps)
         for table, steps in deletes.items():
             yield self._judge_deletes(batch, self.schema.tables[table], steps)
+
+    def _unmet_need(self, batch: Batch, needed: Iterable[str]) -> str | None:
+        return next((i for i in needed if i in self.unmet or i in batch.unmet), None)
 
     def existing(self, connection: Connection, table: str, keys: Iterable[str]) -> set[str]:
         """Those of the keys that the parent table has."""
@@ -85,22 +94,23 @@ class Guards:
     def _judge_cells(self, batch: Batch, table: TableDescription, column: str, steps: Sequence[Step]) -> list[Verdict]:
         cells = read_cells(batch.connection, table, column, [step.action.primary_key for step in steps])
         parent = PARENTS.get((table.name, column))
-        written = {str(step.action.after) for step in steps if step.undoes is None}
-        present = self._present(batch, parent, written) if parent else set()
+        present: set[str] = set()
+        if parent:
+            present = self._present(batch, parent, {str(step.action.after) for step in steps if step.undoes is None})
         verdicts = []
         for step in steps:
             action = step.action
-            key, after = action.primary_key, action.after
-            if key not in cells:
+            before, after, cell = action.before, action.after, cells.get(action.primary_key, _NO_ROW)
+            if cell is _NO_ROW:
                 verdict = Verdict(step, f"the row is gone since {_since(step)}", False)
-            elif same_value(cells[key], after):
+            elif same_value(cell, after):
                 verdict = Verdict(step, "already so")
-            elif not same_value(cells[key], action.before):
+            elif not same_value(cell, before):
                 verdict = Verdict(step, f"changed since {_since(step)}", False)
             elif parent and (reason := self._why_not_reference(batch, step, parent, present)):
                 verdict = Verdict(step, reason, False)
             else:
-                verdict = Verdict(step, content=cells[key])
+                verdict = Verdict(step, "", True, cell)
             verdicts.append(verdict)
         return verdicts
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 OutcomeName = Literal["would_apply", "applied", "skipped", "needs_review", "failed"]
 
 
-@dataclass(frozen=True, slots=True)
-class ActionOutcome:
-    """What became of one action.
+class ActionOutcome(NamedTuple):
+    """What became of one action. A tuple, because a large run makes a hundred thousand of them.
 
     Attributes:
         action_id: the action.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -25,7 +26,8 @@ from thywill_dagster.repair.actions import Action
 from thywill_dagster.repair.archived_texts import ArchivedTexts, row_of
 from thywill_dagster.repair.guards import Guards
 from thywill_dagster.repair.images import image_of_row
-from thywill_dagster.repair.outcome import ActionOutcome, OutcomeName
+from thywill_dagster.repair.outcome import ActionOutcome
+from thywill_dagster.repair.segments import SEGMENT_ROWS, find_breaks, in_storage_order
 from thywill_dagster.repair.steps import PARENTS, Batch, Step, Verdict, index_of
 from thywill_dagster.store.backup import make_backup
 from thywill_dagster.store.engine import (
@@ -47,6 +49,7 @@ from thywill_dagster.store.rows import (
     primary_key_of,
     read_cells,
     read_column,
+    read_positions,
     read_rows,
     update_cells,
 )
@@ -68,9 +71,7 @@ statement that writes to a table of the application or to the journal."""
 BATCH_SIZE = 2000
 MAX_LOCK_SECONDS = 0.1
 
-SEGMENT_ROWS = 400
-"""Steps that are read, written and journalled by one set of statements. The lock time is looked at between
-segments, so this bounds by how much a batch can exceed it."""
+POSITIONS_PER_READ = 20_000
 
 COMMIT_SHARE = 0.6
 """Share of the lock time that a batch may use before its commit, which syncs to the disk."""
@@ -140,6 +141,8 @@ class Run:
         self._on_point = on_point
         self._now = now
         self._schema_version = -1
+        self._breaks: tuple[int, ...] = ()
+        self._inserts_rows = False
         self._referrers: dict[tuple[str, str], dict[str, list[str]]] = {}
         self._known_secrets: frozenset[str] = frozenset()
         self._writer: Writer | None = None
@@ -205,6 +208,9 @@ class Run:
             for step in self._steps:
                 self._require_possible(step)
             self._read_referrers(connection)
+        self._steps = tuple(in_storage_order(self._steps, partial(self._positions, database)))
+        self._breaks = tuple(find_breaks(self._steps))
+        self._inserts_rows = any(step.kind == "insert" for step in self._steps)
 
     def _require_schema(self, schema: SchemaDescription) -> None:
         if self._fingerprint is None:
@@ -288,6 +294,15 @@ class Run:
                 found = self._referrers.setdefault((parent.table, value), {})
                 found.setdefault(f"{name}.{column}", []).append(shown_key(name, holder))
 
+    def _positions(self, database: str, table: str, keys: Sequence[str]) -> Mapping[str, int]:
+        """Where rows lie in the file. As in :meth:`_has_work`, no read transaction is a long one."""
+        positions: dict[str, int] = {}
+        for start in range(0, len(keys), POSITIONS_PER_READ):
+            with reading(make_engine(database, read_only=True)) as connection:
+                some = keys[start : start + POSITIONS_PER_READ]
+                positions.update(read_positions(connection, self._guards.schema.tables[table], some))
+        return positions
+
     def _has_work(self, database: str) -> bool:
         """Looks whether anything would be written; if not, the outcomes are final.
 
@@ -297,7 +312,8 @@ class Run:
         done = 0
         while done < len(self._steps):
             segment = self._segment(done, len(self._steps))
-            self._texts.load(segment)
+            if self._inserts_rows:
+                self._texts.load(segment)
             with reading(make_engine(database, read_only=True)) as connection:
                 batch = Batch(connection) if batch is None else replace(batch, connection=connection)
                 for verdicts in self._guards.judge(batch, segment):
@@ -320,7 +336,8 @@ class Run:
         done = 0
         with self._writer as writer:
             while done < len(self._steps):
-                self._texts.load(self._steps[done : done + self._batch_size])
+                if self._inserts_rows:
+                    self._texts.load(self._steps[done : done + self._batch_size])
                 try:
                     done, batch = writer.transaction(partial(self._write_batch, start=done))
                 except (DBAPIError, sqlite3.Error, LockedOutError, ReplacedError, _BrokenBatchError) as error:
@@ -371,22 +388,13 @@ class Run:
         batch.schema_version = schema_version(connection)
         return (done, batch), done == len(self._steps)
 
-    def _segment(self, start: int, end: int) -> list[Step]:
+    def _segment(self, start: int, end: int) -> Sequence[Step]:
         """The next steps that can be judged together: none depends on another one or on its row or cell."""
-        segment: list[Step] = []
-        ids: set[str] = set()
-        touched: set[tuple[str, str, str | None]] = set()
-        for step in self._steps[start : min(end, start + SEGMENT_ROWS)]:
-            action = step.action
-            cell = (action.table, action.primary_key, action.column)
-            if cell in touched or (action.table, action.primary_key, None) in touched:
-                break
-            if action.depends_on and not ids.isdisjoint(action.depends_on):
-                break
-            segment.append(step)
-            ids.add(step.action_id)
-            touched.add(cell)
-        return segment
+        stop = min(end, start + SEGMENT_ROWS)
+        following = bisect_right(self._breaks, start)
+        if following < len(self._breaks):
+            stop = min(stop, self._breaks[following])
+        return self._steps[start:stop]
 
     def _write_group(self, batch: Batch, verdicts: Sequence[Verdict]) -> int:
         """Writes and journals one group; returns the number of rows that SQLite says were changed."""
@@ -396,7 +404,6 @@ class Run:
         table = self._guards.schema.tables[step.action.table]
         driver = driver_connection(batch.connection)
         before = driver.total_changes
-        keys = [verdict.step.action.primary_key for verdict in verdicts]
         if step.kind == "index":
             name, columns = index_of(step, table)
             if isinstance(step.action.after, Mapping):
@@ -408,7 +415,7 @@ class Run:
             if step.kind == "insert":
                 insert_rows(batch.connection, table, [verdict.content for verdict in verdicts])
             elif step.kind == "delete":
-                delete_rows(batch.connection, table, keys)
+                delete_rows(batch.connection, table, [verdict.step.action.primary_key for verdict in verdicts])
             else:
                 changes = [(v.step.action.primary_key, v.content, v.step.action.after) for v in verdicts]
                 update_cells(batch.connection, table, str(step.action.column), changes)
@@ -449,34 +456,39 @@ class Run:
         if (parent := PARENTS.get((table.name, column))) and not is_undo:
             batch.note_references(parent, [verdict.step.action.after for verdict in verdicts])
         kept = kept_types(table, column)
-        converted = [v.step.action.primary_key for v in verdicts if type(v.step.action.after) not in kept]
-        stored = read_cells(batch.connection, table, column, converted) if converted else {}
-        return [(v.content, stored.get(key, v.step.action.after)) for key, v in zip(keys, verdicts, strict=True)]
+        images = [(verdict.content, verdict.step.action.after) for verdict in verdicts]
+        if not {type(after) for _, after in images}.issubset(kept):
+            stored = read_cells(batch.connection, table, column, keys)
+            images = [(before, stored[key]) for key, (before, _) in zip(keys, images, strict=True)]
+        return images
 
     def _journal(self, batch: Batch, verdicts: Sequence[Verdict]) -> None:
         at = self._now().astimezone(UTC).isoformat(timespec="microseconds")
+        _, action, _, undoes = verdicts[0].step
+        table, column, is_private = action.table, action.column, action.table in PRIVATE_TABLES
+        undoes_run = undoes.run_id if undoes else None
         rows = []
         for verdict, (before, after) in zip(verdicts, self._images(batch, verdicts), strict=True):
-            step, action = verdict.step, verdict.step.action
+            _, action, action_id, undoes = verdict.step
+            key = action.primary_key
             row = JournalRow(
                 self.run_id,
                 self._plan_id,
                 batch.number,
-                step.action_id,
+                action_id,
                 action.action,
-                action.table,
-                shown_key(action.table, action.primary_key),
-                action.column,
+                table,
+                shown_key(table, key) if is_private else key,
+                column,
                 before,
                 after,
                 action.rule,
                 action.evidence,
                 at,
+                {} if column is not None else self._referrers.get((table, key), {}),
+                undoes_run,
+                undoes.id if undoes else None,
             )
-            if action.column is None and (healed := self._referrers.get((action.table, action.primary_key))):
-                row = row._replace(referrers=healed)
-            if step.undoes is not None:
-                row = row._replace(undoes_run=step.undoes.run_id, undoes_id=step.undoes.id)
             rows.append(row)
         append_rows(batch.connection, rows)
 
@@ -491,11 +503,11 @@ class Run:
 
 
 def _settle(batch: Batch, verdicts: Iterable[Verdict]) -> None:
-    for step, skip, is_met, _ in verdicts:
-        outcome: OutcomeName = "skipped" if skip else "applied"
-        batch.outcomes[step.position] = ActionOutcome(step.action_id, step.action.action, outcome, skip)
+    outcomes = batch.outcomes
+    for (position, action, action_id, _), skip, is_met, _ in verdicts:
+        outcomes[position] = ActionOutcome(action_id, action.action, "skipped" if skip else "applied", skip)
         if not is_met:
-            batch.unmet[step.action_id] = "was skipped"
+            batch.unmet[action_id] = "was skipped"
 
 
 def _secrets_of(action: Action) -> list[tuple[str, Any]]:

@@ -9,7 +9,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import groupby
 from json.encoder import encode_basestring
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -19,14 +22,17 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
-    bindparam,
     func,
-    insert,
     inspect,
     select,
 )
 
+from thywill_dagster.store.engine import driver_connection
+
 JOURNAL_TABLE = "thywill_dagster_journal"
+
+ROWS_PER_STATEMENT = 100
+"""An older SQLite allows 999 parameters in a statement."""
 
 _METADATA = MetaData()
 
@@ -135,34 +141,14 @@ def append_rows(connection: Connection, rows: Iterable[JournalRow]) -> int:
     Returns:
         The number of rows added.
     """
-    values = [
-        (
-            row.run_id,
-            row.plan_id,
-            row.batch,
-            row.action_id,
-            row.action,
-            row.table,
-            row.primary_key,
-            row.column,
-            # JSON null is the cell NULL; an SQL NULL says that there was no row at all.
-            None if row.column is None and row.before is None else _encode(row.before),
-            None if row.column is None and row.after is None else _encode(row.after),
-            row.rule,
-            "[" + ", ".join(map(encode_basestring, row.evidence)) + "]",
-            _encode(row.referrers) if row.referrers else None,
-            row.applied_at,
-            row.undoes_run,
-            row.undoes_id,
-        )
-        for row in rows
-    ]
-    if values:
-        # As in rows.py: SQLAlchemy's statement with the driver's parameters, in the order of the table.
-        columns = [column.name for column in JOURNAL.columns if column.name != "id"]
-        statement = insert(JOURNAL).values({name: bindparam(f"{name}_") for name in columns})
-        connection.exec_driver_sql(str(statement.compile(dialect=connection.dialect)), values)
-    return len(values)
+    number, driver = 0, driver_connection(connection)
+    for shared, alike in groupby(rows, _shared_values):
+        remaining = list(alike)
+        number += len(remaining)
+        for start in range(0, len(remaining), ROWS_PER_STATEMENT):
+            some = remaining[start : start + ROWS_PER_STATEMENT]
+            driver.execute(_insert_sql(len(some)), (*shared, *_values(some)))
+    return number
 
 
 def last_id(connection: Connection) -> int:
@@ -226,6 +212,54 @@ def find_undone(connection: Connection, run_id: str) -> Mapping[int, str]:
             undone[row_id] = standing[-1]
     own = connection.execute(select(JOURNAL.c.id).where(JOURNAL.c.run_id == run_id)).scalars()
     return {row_id: undone[row_id] for row_id in own if row_id in undone}
+
+
+_shared_values = attrgetter("run_id", "plan_id", "batch", "table", "column", "applied_at", "undoes_run")
+_SHARED_COLUMNS = ("run_id", "plan_id", "batch", "table_name", "column_name", "applied_at", "undoes_run")
+"""What the rows of one statement have in common: bound once, which takes a third of the time."""
+
+_OWN_COLUMNS = (
+    "action_id",
+    "action",
+    "primary_key",
+    "before_value",
+    "after_value",
+    "rule",
+    "evidence",
+    "referrers",
+    "undoes_id",
+)
+
+
+def _values(rows: Iterable[JournalRow]) -> list[Any]:
+    """The values of :data:`_OWN_COLUMNS`, row after row."""
+    values: list[Any] = []
+    for _, _, _, action_id, action, _, key, column, before, after, rule, evidence, _, referrers, _, undoes, _ in rows:
+        values += (
+            action_id,
+            action,
+            key,
+            # JSON null is the cell NULL; an SQL NULL says that there was no row at all.
+            None if column is None and before is None else _encode(before),
+            None if column is None and after is None else _encode(after),
+            rule,
+            "[" + ", ".join(map(encode_basestring, evidence)) + "]",
+            _encode(referrers) if referrers else None,
+            undoes,
+        )
+    return values
+
+
+@lru_cache(maxsize=ROWS_PER_STATEMENT)
+def _insert_sql(rows: int) -> str:
+    """Inserts as many rows; the parameters are the shared values and then each row's own."""
+    shared, own = len(_SHARED_COLUMNS), len(_OWN_COLUMNS)
+    columns = ", ".join((*_SHARED_COLUMNS, *_OWN_COLUMNS))
+    numbers = [
+        (*range(1, shared + 1), *range(first, first + own)) for first in range(shared + 1, shared + own * rows, own)
+    ]
+    values = ", ".join("(" + ", ".join(f"?{number}" for number in row) + ")" for row in numbers)
+    return f"INSERT INTO {JOURNAL_TABLE} ({columns}) VALUES {values}"  # noqa: S608 - names and numbers of ours only
 
 
 def _encode(value: Any) -> str:

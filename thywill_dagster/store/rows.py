@@ -9,11 +9,11 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import Connection, Dialect, bindparam, column, delete, insert, select, update
 from sqlalchemy import table as table_clause
-from sqlalchemy.exc import OperationalError
 from sqlalchemy.sql import ClauseElement, TableClause
 from sqlalchemy.sql.elements import quoted_name
 
@@ -41,15 +41,30 @@ def primary_key_of(table: TableDescription) -> str:
 def read_cells(connection: Connection, table: TableDescription, name: str, keys: Iterable[str]) -> dict[str, Any]:
     """One column of the rows with these primary keys: key to stored value, absent rows left out."""
     key = primary_key_of(table)
-    found = _look_up(connection, table.name, (key, name), key, keys)
-    return {str(row_key): value for row_key, value in found}
+    cells: dict[Any, Any] = {}
+    for rows in _look_up(connection, table.name, (key, name), key, keys):
+        cells.update(rows)
+    return cells if set(map(type, cells)) <= {str} else {str(row_key): value for row_key, value in cells.items()}
 
 
 def read_rows(connection: Connection, table: TableDescription, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
     """The rows with these primary keys: key to column to stored value, absent rows left out."""
     key, names = primary_key_of(table), table.column_names
-    rows = (dict(zip(names, row, strict=True)) for row in _look_up(connection, table.name, names, key, keys))
+    found = chain.from_iterable(_look_up(connection, table.name, names, key, keys))
+    rows = (dict(zip(names, row, strict=True)) for row in found)
     return {str(row[key]): row for row in rows}
+
+
+def read_positions(connection: Connection, table: TableDescription, keys: Iterable[str]) -> dict[str, int]:
+    """Where the rows with these primary keys lie in the table, as rising numbers; empty if that cannot be told."""
+    if any(name.lower() == "rowid" for name in table.column_names):
+        return {}
+    try:
+        return read_cells(connection, table, "rowid", keys)
+    except sqlite3.OperationalError as error:
+        if "no such column" not in str(error):
+            raise
+        return {}
 
 
 def find_holders(
@@ -57,7 +72,7 @@ def find_holders(
 ) -> Iterator[tuple[str, str]]:
     """Every row that holds one of the values in the column: (value, primary key), in no order."""
     key = primary_key_of(table)
-    for value, row_key in _look_up(connection, table.name, (name, key), name, values):
+    for value, row_key in chain.from_iterable(_look_up(connection, table.name, (name, key), name, values)):
         yield str(value), str(row_key)
 
 
@@ -83,7 +98,7 @@ def update_cells(
     """
     if changes:
         sql = _update_sql(connection.dialect, table.name, primary_key_of(table), name)
-        connection.exec_driver_sql(sql, [(after, key, before) for key, before, after in changes])
+        driver_connection(connection).executemany(sql, [(after, key, before) for key, before, after in changes])
 
 
 def insert_rows(connection: Connection, table: TableDescription, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -92,7 +107,7 @@ def insert_rows(connection: Connection, table: TableDescription, rows: Sequence[
     for row in rows:
         alike.setdefault(tuple(row), []).append(tuple(row.values()))
     for names, values in alike.items():
-        connection.exec_driver_sql(_insert_sql(connection.dialect, table.name, names), values)
+        driver_connection(connection).executemany(_insert_sql(connection.dialect, table.name, names), values)
 
 
 def delete_rows(connection: Connection, table: TableDescription, keys: Sequence[str]) -> None:
@@ -100,7 +115,8 @@ def delete_rows(connection: Connection, table: TableDescription, keys: Sequence[
     clause, key = _clause(table.name, table.primary_key), primary_key_of(table)
     statement = delete(clause).where(clause.c[key] == bindparam("key_"))
     if keys:
-        connection.exec_driver_sql(_text(statement, connection.dialect, "key_"), [(k,) for k in keys])
+        sql = _text(statement, connection.dialect, "key_")
+        driver_connection(connection).executemany(sql, [(k,) for k in keys])
 
 
 def same_value(one: Any, other: Any) -> bool:
@@ -131,8 +147,8 @@ def kept_types(table: TableDescription, name: str) -> tuple[type, ...]:
 
 def _look_up(
     connection: Connection, table: str, names: tuple[str, ...], key: str, values: Iterable[str]
-) -> Iterator[Sequence[Any]]:
-    """The named columns of the rows whose ``key`` column is one of the values."""
+) -> Iterator[list[Any]]:
+    """The named columns of the rows whose ``key`` column is one of the values, some rows at a time."""
     unique = list(dict.fromkeys(values))
     for start in range(0, len(unique), KEYS_PER_QUERY):
         some = unique[start : start + KEYS_PER_QUERY]
@@ -142,22 +158,18 @@ def _look_up(
         sql = _look_up_sql(connection.dialect, table, names, key, size)
         try:
             rows = _fetch(connection, sql, some)
-        except (sqlite3.OperationalError, OperationalError) as error:
+        except sqlite3.OperationalError as error:
             if "decode" not in str(error):
                 raise
             # Only now, since it costs a call for each text.
             driver_connection(connection).text_factory = decode_any_text
             rows = _fetch(connection, sql, some)
-        yield from rows
+        yield rows
 
 
-def _fetch(connection: Connection, sql: str, parameters: Sequence[str]) -> list[tuple[Any, ...]]:
+def _fetch(connection: Connection, sql: str, parameters: Sequence[str]) -> list[Any]:
     """All rows as the driver makes them; SQLAlchemy's rows would be the larger part of the time."""
-    result = connection.exec_driver_sql(sql, tuple(parameters))
-    try:
-        return list(result.cursor.fetchall())
-    finally:
-        result.close()
+    return driver_connection(connection).execute(sql, parameters).fetchall()
 
 
 @lru_cache(maxsize=256)

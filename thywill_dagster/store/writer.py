@@ -33,7 +33,7 @@ from thywill_dagster.store.engine import (
     unreadable,
 )
 from thywill_dagster.store.journal import create_journal
-from thywill_dagster.store.writer_lock import holds_lock, refuse_if_held, release_lock, take_lock
+from thywill_dagster.store.writer_lock import refuse_if_held, release_lock, renew_lock, take_lock
 
 WAIT_SECONDS = 10.0
 """How long a transaction is tried again while others hold the lock, before the run stops."""
@@ -227,12 +227,13 @@ class Writer:
             self._on_point("after_begin")
             self._require_same_file()
             if not self._is_private:
-                if self._has_lock and not holds_lock(connection, self._run_id):
+                if not self._has_lock:
+                    take_lock(connection, self._run_id, time.time())
+                elif not renew_lock(connection, self._run_id, time.time()):
                     raise ReplacedError(
                         "the lock of this run is gone from the database: it was restored or replaced by another"
                         " while the run was writing; look at what it holds now"
                     )
-                take_lock(connection, self._run_id, time.time())
             create_journal(connection)
             result, is_last = work(connection, self.batches + 1)
             if is_last and not self._is_private:

@@ -25,6 +25,7 @@ from sqlalchemy import (
     inspect,
     select,
 )
+from sqlalchemy.exc import OperationalError
 
 from thywill_dagster.errors import RefusedError
 
@@ -83,16 +84,20 @@ def refuse_if_held(connection: Connection, now: float) -> None:
         _refuse_unless_stale(holder, now)
 
 
-def holds_lock(connection: Connection, run_id: str) -> bool:
-    """Whether the run still holds the lock that it took in an earlier transaction."""
-    if not inspect(connection).has_table(LOCK_TABLE):
-        return False
-    holder = _holder(connection)
-    return holder is not None and holder.run_id == run_id
+def renew_lock(connection: Connection, run_id: str, now: float) -> bool:
+    """Renews the lock that the run took in an earlier transaction, as part of this one; False if it is gone."""
+    statement = f"UPDATE {LOCK_TABLE} SET expires_at = ? WHERE name = ? AND run_id = ?"  # noqa: S608 - our own name
+    try:
+        renewed = connection.exec_driver_sql(statement, (now + LEASE_SECONDS, _NAME, run_id))
+    except OperationalError as error:
+        if "no such table" in str(error.orig):
+            return False
+        raise
+    return renewed.rowcount == 1
 
 
 def take_lock(connection: Connection, run_id: str, now: float) -> None:
-    """Takes or renews the lock, as part of a write transaction.
+    """Takes the lock, as part of a write transaction.
 
     Raises:
         RefusedError: another run holds it.

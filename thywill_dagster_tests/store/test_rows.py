@@ -19,6 +19,7 @@ from thywill_dagster.store.rows import (
     primary_key_of,
     read_cells,
     read_column,
+    read_positions,
     read_rows,
     same_value,
     update_cells,
@@ -113,6 +114,19 @@ def test_text_that_is_not_utf_8_is_read_and_left_alone(site):
     found = in_transaction(site, "user", read_cells, "text_file_path", ["u0", "u1"])
     assert found == {"u0": None, "u1": "\udcff"}
     assert ("u1", "\udcff") in in_transaction(site, "user", read_column, "text_file_path")
+
+
+def test_the_places_of_rows_are_told_where_the_table_numbers_them(site):
+    with closing(sqlite3.connect(site)) as connection:
+        connection.execute("CREATE TABLE keyed (id VARCHAR PRIMARY KEY) WITHOUT ROWID")
+        connection.execute("CREATE TABLE named (id VARCHAR PRIMARY KEY, rowid VARCHAR)")
+        connection.execute("INSERT INTO keyed VALUES ('a')")
+        connection.execute("INSERT INTO named VALUES ('a', 'mine')")
+        connection.commit()
+
+    assert in_transaction(site, "user", read_positions, ["u2", "gone", "u0"]) == {"u0": 1, "u2": 3}
+    assert in_transaction(site, "keyed", read_positions, ["a"]) == {}
+    assert in_transaction(site, "named", read_positions, ["a"]) == {}
 
 
 @pytest.mark.parametrize("name", HOSTILE)

@@ -7,14 +7,23 @@ must be looked at. Cases are independent of one another: no row of one can belon
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
-from thywill_dagster.integrity.clocks import Clock, ColumnClock, infer_clock, pool_clocks
-from thywill_dagster.integrity.columns import NO_MINUTE, NOTHING, EventColumns, Flags, Numbers, as_minutes, is_in
+from thywill_dagster.integrity.clocks import Clock, ColumnClock, infer_clock, pool_clocks, require_zone
+from thywill_dagster.integrity.columns import (
+    MICROSECONDS,
+    NO_MINUTE,
+    NOTHING,
+    EventColumns,
+    Flags,
+    Numbers,
+    as_minutes,
+    is_in,
+)
 from thywill_dagster.integrity.matching import Fact
 from thywill_dagster.integrity.relations import USER_REFERENCES, UserReference
 from thywill_dagster.integrity.site import SiteView
@@ -23,8 +32,6 @@ from thywill_dagster.integrity.witnesses import collect_facts
 
 TWIN_MILLISECONDS = 1000
 """Two rows that the application writes in one request are about a millisecond apart."""
-
-_MINUTE = 60_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,16 +208,16 @@ class GroupRows:
         times = self.times[chosen].tolist()
         is_lost = self.is_lost[chosen].tolist()
         for key, value, time, lost in zip(keys, values, times, is_lost, strict=True):
-            minute = time // _MINUTE
+            minute = time // MICROSECONDS
             yield EventRow(key, value, minute, self.minutes_at(time), time, lost)
 
     def minutes_at(self, time: int) -> tuple[int, ...]:
         """The minutes on the archive's clock that a row of this time can be of."""
-        minute = time // _MINUTE
+        minute = time // MICROSECONDS
         if self.clock.is_archive_clock:
             return (minute,) if minute > NO_MINUTE else ()
         found = self.clock.candidates(minute)
-        if self.group.clock == "utc" and minute > NO_MINUTE and time % _MINUTE == 0 and minute not in found:
+        if self.group.clock == "utc" and minute > NO_MINUTE and time % MICROSECONDS == 0 and minute not in found:
             # An import writes the minute of the archive line, whatever the column's clock is.
             return tuple(sorted((*found, minute)))
         return found
@@ -229,23 +236,13 @@ def collect_groups(site: SiteView) -> dict[str, GroupRows]:
         prayers = site.prayer_numbers(group.table)[positions]
         times = site.microseconds(group.table)[positions]
         kept = site.is_user(persons) & (prayers != NOTHING)
-        clock = infer_clock(
-            prayers[kept],
-            persons[kept],
-            as_minutes(times[kept]),
-            site.events_of(group.event),
-            group.clock,
-            site.zone,
-        )
+        clock = infer_clock(prayers[kept], persons[kept], times[kept], site.events_of(group.event), group.clock)
         is_lost = site.lost_rows(group.reference)[positions]
         found[group.name] = GroupRows(site, group, positions, prayers, persons, times, is_lost, clock)
     pooled = pool_clocks([rows.clock for rows in found.values() if rows.group.clock == "utc"])
-    return {
-        name: GroupRows(site, rows.group, rows.positions, rows.prayers, rows.persons, rows.times, rows.is_lost, pooled)
-        if rows.group.clock == "utc" and rows.clock.zone is None and pooled.points
-        else rows
-        for name, rows in found.items()
-    }
+    if site.zone is not None:
+        pooled = require_zone(pooled, site.zone)
+    return {name: replace(rows, clock=pooled) if rows.group.clock == "utc" else rows for name, rows in found.items()}
 
 
 def find_twins(groups: Mapping[str, GroupRows]) -> Iterable[tuple[GroupRows, int, GroupRows, int]]:

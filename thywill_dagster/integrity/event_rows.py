@@ -103,7 +103,7 @@ class EventRow(NamedTuple):
         minute: of ``created_at`` on the column's own clock.
         minutes: on the archive's clock; several if the clock is not certain, none if it is unknown.
         time: microseconds of ``created_at``; orders rows.
-        is_lost: the reference leads to no user and may not do so.
+        is_lost: the reference leads to no user; where the column may say "nobody", the archive can know better.
     """
 
     key: str
@@ -134,7 +134,7 @@ class GroupRows:
         prayers: number of the prayer.
         persons: number of the stored user.
         times: microseconds on the column's own clock.
-        is_lost: whether the row lost its user.
+        is_lost: whether the reference leads to no user.
         clock: how to read the times.
     """
 
@@ -235,10 +235,10 @@ def collect_groups(site: SiteView) -> dict[str, GroupRows]:
         persons = site.person_numbers(group.table, group.column)[positions]
         prayers = site.prayer_numbers(group.table)[positions]
         times = site.microseconds(group.table)[positions]
-        kept = site.is_user(persons) & (prayers != NOTHING)
+        has_user = site.is_user(persons)
+        kept = has_user & (prayers != NOTHING)
         clock = infer_clock(prayers[kept], persons[kept], times[kept], site.events_of(group.event), group.clock)
-        is_lost = site.lost_rows(group.reference)[positions]
-        found[group.name] = GroupRows(site, group, positions, prayers, persons, times, is_lost, clock)
+        found[group.name] = GroupRows(site, group, positions, prayers, persons, times, ~has_user, clock)
     pooled = pool_clocks([rows.clock for rows in found.values() if rows.group.clock == "utc"])
     if site.zone is not None:
         pooled = require_zone(pooled, site.zone)
@@ -282,6 +282,9 @@ def _moments(a: GroupRows, b: GroupRows) -> tuple[Numbers, Numbers]:
     return place[: len(a.times)], place[len(a.times) :]
 
 
+_REFERENCES = {(r.table, r.column): r for r in USER_REFERENCES}
+
+
 def reference_of(table: str, column: str) -> UserReference:
     """The declaration of a user reference."""
-    return next(r for r in USER_REFERENCES if (r.table, r.column) == (table, column))
+    return _REFERENCES[table, column]

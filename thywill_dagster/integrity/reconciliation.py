@@ -202,11 +202,13 @@ class _Reconciler:
             graph_rows.append(Row(row.minutes, row.time, person, is_ordered))
         matches = match_rows(graph_rows, case.facts, self.site.is_same_person)
         taken = {fact for match in matches for fact in match.facts}
-        return [
+        judged = [
             self._judge_row(cell, row, match, case.facts, taken)
             for row, cell, match in zip(case.rows, cells, matches, strict=True)
-            if row.is_lost
+            if row.is_lost and (match.facts or not group.reference.is_nobody(row.value))
         ]
+        # "Nobody" is legal, unless the archive says who it was.
+        return [lost for lost in judged if lost.person is not None or not group.reference.is_nobody(lost.value)]
 
     def _judge_row(
         self, cell: _Cell, row: EventRow, match: Match, facts: Sequence[Fact], taken: set[int]
@@ -336,6 +338,8 @@ class _Reconciler:
         for reference in lost:
             value = reference.value
             if value is None or is_empty_reference(value, self.user_ids):
+                continue
+            if reference_of(reference.table, reference.column).is_nobody(value):
                 continue
             persons = votes.setdefault(value, {})
             if reference.minute != NO_MINUTE:

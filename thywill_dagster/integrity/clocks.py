@@ -34,6 +34,8 @@ STEP = 15
 LARGEST_OFFSET = 14 * 60
 SUMMER_TIME = 60
 """Minutes by which nearly every zone with summer time changes its clock."""
+HALF_AN_HOUR = (-630, -660)
+"""Offsets of Lord Howe Island, which changes its clock by half of that."""
 SMALLEST_SHARE = 0.02
 """Of the points of a column: what fewer show is a coincidence."""
 LARGEST_SAMPLE = 50_000
@@ -43,8 +45,8 @@ CONTRADICTIONS = 3
 LONGEST_BEFORE_MIDNIGHT = 3
 """Hours: where clocks are set back at midnight or before, the hour that comes twice is in the evening."""
 NEAR_DAYS = 20
-"""How far the points around a row may be away before a change of the clock between them, and back again, must be
-thought of."""
+"""How far the points on both sides of a row may be away before a change of the clock between them, and back again, must
+be thought of. Where there is a point on one side only, a change in between must always be."""
 
 
 @dataclass(frozen=True)
@@ -96,16 +98,18 @@ class ColumnClock:
             return {0} if self.clock == "local" else set()
         found = {offset for _, offset in around}
         gap = max(abs(minute - at) for at, _ in around)
-        if self.clock == "local" or len(found) > 1 or gap <= NEAR_DAYS * 24 * 60:
+        is_between = len(around) > 1 or gap == 0
+        if self.clock == "local" or (is_between and gap <= NEAR_DAYS * 24 * 60):
             return found
-        if len(self.offsets) > 1:
-            return set(self.offsets)
-        months = len(self.support)
-        if found == {0} or months >= MONTHS_WITHOUT_CHANGE:
+        if len(self.offsets) == 1 and len(self.support) >= MONTHS_WITHOUT_CHANGE:
             # A clock that never changed in half a year does not change.
             return found
-        (offset,) = found
-        return {offset - SUMMER_TIME, offset, offset + SUMMER_TIME}
+        readings = set(self.offsets)
+        for offset in found:
+            change = SUMMER_TIME // 2 if offset in HALF_AN_HOUR else SUMMER_TIME
+            if not {offset - change, offset + change} & self.offsets:
+                readings |= {offset - change, offset + change}
+        return readings
 
 
 MONTHS_WITHOUT_CHANGE = 7

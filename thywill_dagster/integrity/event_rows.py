@@ -33,6 +33,12 @@ from thywill_dagster.integrity.witnesses import collect_facts
 TWIN_MILLISECONDS = 1000
 """Two rows that the application writes in one request are about a millisecond apart."""
 
+QUIET_MINUTES = 10
+"""Nothing else happened to a prayer for so long, before and after: then a row and a line belong together even in an
+archive that has lost lines."""
+
+_MINUTE_BITS = 32
+
 
 @dataclass(frozen=True, slots=True)
 class EventGroup:
@@ -44,6 +50,7 @@ class EventGroup:
         selector: value of ``action`` or ``attribute_name``; None for all rows.
         event: kind of event line.
         clock: what the application writes into ``created_at``.
+        is_before_line: the application writes the row before the line of the prayer file, not after it.
     """
 
     table: str
@@ -51,6 +58,7 @@ class EventGroup:
     selector: str | None
     event: str
     clock: Clock
+    is_before_line: bool = False
 
     @property
     def name(self) -> str:
@@ -75,12 +83,12 @@ EVENT_GROUPS: Sequence[EventGroup] = (
     EventGroup(*_LOG, "restored", "restored", "local"),
     EventGroup(*_LOG, "set_answered", "answered", "utc"),
     EventGroup(*_LOG, "set_answer_date", "answered", "utc"),
-    EventGroup(*_LOG, "set_answer_testimony", "testimony", "utc"),
+    EventGroup(*_LOG, "set_answer_testimony", "testimony", "utc", is_before_line=True),
     EventGroup(*_LOG, "set_archived", "archived", "utc"),
     EventGroup(*_LOG, "remove_archived", "restored", "utc"),
     EventGroup(*_ATTRIBUTE, "answered", "answered", "utc"),
     EventGroup(*_ATTRIBUTE, "answer_date", "answered", "utc"),
-    EventGroup(*_ATTRIBUTE, "answer_testimony", "testimony", "utc"),
+    EventGroup(*_ATTRIBUTE, "answer_testimony", "testimony", "utc", is_before_line=True),
     EventGroup(*_ATTRIBUTE, "archived", "archived", "utc"),
 )
 SELECTOR_COLUMNS = {"prayer_activity_log": "action", "prayer_attributes": "attribute_name"}
@@ -201,6 +209,31 @@ class GroupRows:
             )
         return cases
 
+    def is_alone(self, case: Case, row: EventRow) -> bool:
+        """Whether for :data:`QUIET_MINUTES` around a row nothing else happened to its prayer."""
+        prayer = self.site.prayers.find(case.prayer_id)
+        rows, lines, persons = self._moments
+        place = (prayer << _MINUTE_BITS) + row.minute
+        if (
+            np.searchsorted(rows, place + QUIET_MINUTES, side="right") - np.searchsorted(rows, place - QUIET_MINUTES)
+            > 1
+        ):
+            return False
+        near: set[int] = set()
+        for minute in row.minutes:
+            place = (prayer << _MINUTE_BITS) + minute
+            low, high = np.searchsorted(lines, (place - QUIET_MINUTES, place + QUIET_MINUTES + 1))
+            near.update(persons[low:high].tolist())
+        return len(near) == 1
+
+    @cached_property
+    def _moments(self) -> tuple[Numbers, Numbers, Numbers]:
+        """Prayer and minute of each row and each line in one number, in order, and the persons of the lines."""
+        lines = (self.lines.prayer << _MINUTE_BITS) + self.lines.minute
+        order = np.argsort(lines, kind="stable")
+        rows = np.sort((self.prayers << _MINUTE_BITS) + as_minutes(self.times))
+        return rows, lines[order], self.lines.person[order]
+
     def _make_rows(self, chosen: Numbers) -> Iterable[EventRow]:
         table = self.site.tables[self.group.table]
         keys = table["id"].to_numpy()[self.positions[chosen]].tolist()
@@ -248,8 +281,11 @@ def collect_groups(site: SiteView) -> dict[str, GroupRows]:
 def find_twins(groups: Mapping[str, GroupRows]) -> Iterable[tuple[GroupRows, int, GroupRows, int]]:
     """Rows of one prayer within a second of one another, where each is the only one near the other.
 
+    The application writes the second one last. Rows of an import have no seconds, so nothing tells which of them were
+    written together.
+
     Returns:
-        Both groups, and the places of both rows in them; only pairs of which exactly one lost its user.
+        Both groups, and the places of both rows in them; only pairs of which at least one lost its user.
     """
     for first, second in TWIN_GROUPS:
         a, b = groups[first], groups[second]
@@ -264,7 +300,9 @@ def find_twins(groups: Mapping[str, GroupRows]) -> Iterable[tuple[GroupRows, int
         partner = order_b[low[alone]]
         back_low = np.searchsorted(sorted_a, place_b[partner] - TWIN_MILLISECONDS)
         back_high = np.searchsorted(sorted_a, place_b[partner] + TWIN_MILLISECONDS, side="right")
-        mutual = (back_high - back_low == 1) & (a.is_lost[alone] != b.is_lost[partner])
+        written_together = (back_high - back_low == 1) & (a.times[alone] <= b.times[partner])
+        has_seconds = (a.times[alone] % MICROSECONDS != 0) & (b.times[partner] % MICROSECONDS != 0)
+        mutual = written_together & has_seconds & (a.is_lost[alone] | b.is_lost[partner])
         for one, other in zip(alone[mutual].tolist(), partner[mutual].tolist(), strict=True):
             yield a, one, b, other
 

@@ -42,11 +42,22 @@ def test_a_given_zone_decides_for_columns_on_utc() -> None:
     assert clock.candidates(NO_MINUTE) == ()
 
 
+ZONES = ("America/New_York", "Europe/Berlin", "Europe/London", "Australia/Lord_Howe")
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_before_the_first_point_the_clock_may_have_been_changed(zone: str) -> None:
+    points = [minute(f"2025-{month:02d}-20 12:00") for month in (4, 5)]
+    clock = clock_of([(at, utc_offset(at, ZoneInfo(zone))) for at in points])
+    at = minute("2025-03-08 12:00")
+    assert at - utc_offset(at, ZoneInfo(zone)) in clock.candidates(at)
+
+
 @settings(max_examples=150, deadline=None)
 @given(
     st.lists(st.integers(minute("2025-01-01"), minute("2026-01-01")), min_size=1, max_size=60),
     st.integers(minute("2025-01-01"), minute("2026-01-01")),
-    st.sampled_from(["America/New_York", "Europe/Berlin", "Asia/Kolkata", "UTC", "Australia/Sydney"]),
+    st.sampled_from([*ZONES, "Asia/Kolkata", "UTC", "Australia/Sydney", "Pacific/Apia"]),
 )
 def test_the_true_reading_is_always_among_the_candidates(points: list[int], at: int, zone: str) -> None:
     offsets = [utc_offset(point, ZoneInfo(zone)) for point in points]

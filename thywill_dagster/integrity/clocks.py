@@ -4,14 +4,18 @@ Archive lines are local time. Marks and the log rows next to them are local as w
 rows of ``set_*`` and ``remove_*`` are UTC by the application's model default. Rows that kept their user, paired
 with the lines of that user, show the difference: each such pair is a *point*. Where a zone has summer time
 the difference changes during the year, so a row is read by the points before and after it. Where these differ
-the change lies somewhere in between, and both readings are possible. A known time zone replaces all this.
+the change lies somewhere in between, and both readings are possible. A known time zone replaces all this, as far
+as the rows do not contradict it.
+
+A row that an import made has the time of its archive line and no seconds, whatever the column's clock is; the
+application itself writes microseconds. So a row without any difference is a point only if it has seconds.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, lru_cache
 from typing import Literal
@@ -21,7 +25,7 @@ import numpy as np
 
 from thywill_dagster.archives.timestamps import as_datetime
 from thywill_dagster.errors import UsageError
-from thywill_dagster.integrity.columns import NO_MINUTE, EventColumns, Numbers
+from thywill_dagster.integrity.columns import MICROSECONDS, NO_MINUTE, EventColumns, Numbers, as_minutes
 from thywill_dagster.integrity.matching import TOLERANCE_MINUTES
 
 Clock = Literal["local", "utc"]
@@ -30,15 +34,19 @@ STEP = 15
 LARGEST_OFFSET = 14 * 60
 SUMMER_TIME = 60
 """Minutes by which nearly every zone with summer time changes its clock."""
+HALF_AN_HOUR = (-630, -660)
+"""Offsets of Lord Howe Island, which changes its clock by half of that."""
 SMALLEST_SHARE = 0.02
 """Of the points of a column: what fewer show is a coincidence."""
 LARGEST_SAMPLE = 50_000
 """Rows that are looked at; a million more would show the same."""
 CONTRADICTIONS = 3
-"""Rows of one column that must speak against a given zone before it is taken for a mistake."""
+"""Points that must speak against a given zone before it is taken for a mistake."""
+LONGEST_BEFORE_MIDNIGHT = 3
+"""Hours: where clocks are set back at midnight or before, the hour that comes twice is in the evening."""
 NEAR_DAYS = 20
-"""How far the points around a row may be away before a change of the clock between them, and back again, must be
-thought of."""
+"""How far the points on both sides of a row may be away before a change of the clock between them, and back again, must
+be thought of. Where there is a point on one side only, a change in between must always be."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +57,7 @@ class ColumnClock:
         clock: what the application writes into it.
         points: (minute of the row, offset in minutes), in order of time; without coincidences.
         support: ``YYYY-MM`` to offset to the number of points that show it.
-        zone: if given, it decides instead (for UTC columns).
+        zone: if given, it decides instead (for UTC columns), except beside points that contradict it.
     """
 
     clock: Clock
@@ -71,28 +79,37 @@ class ColumnClock:
         """The minutes on the archive's clock that a row of this minute can be of; none if that is unknown."""
         if minute == NO_MINUTE:
             return ()
-        if self.zone is not None:
-            offset = as_datetime(minute).replace(tzinfo=UTC).astimezone(self.zone).utcoffset() or timedelta()
-            return (minute + int(offset.total_seconds()) // 60,)
-        return tuple(sorted(minute - offset for offset in self._offsets_at(minute)))
+        offsets = self._offsets_at(minute) if self.zone is None else self._offsets_in_zone(minute, self.zone)
+        return tuple(sorted(minute - offset for offset in offsets))
+
+    def _offsets_in_zone(self, minute: int, zone: ZoneInfo) -> set[int]:
+        """The offset of the zone, and those of the points next to this minute that are not on its clock."""
+        strange = (point for point in self._points_around(minute) if not _is_on_clock_of(zone, *point))
+        return {-_offset_of(as_datetime(minute), zone), *(offset for _, offset in strange)}
+
+    def _points_around(self, minute: int) -> Sequence[tuple[int, int]]:
+        """The last point before and the first after; where there is only one of them, that."""
+        at = bisect_left(self.points, (minute, -LARGEST_OFFSET - 1))
+        return self.points[max(at - 1, 0) : at + 1]
 
     def _offsets_at(self, minute: int) -> set[int]:
-        if not self.points:
+        around = self._points_around(minute)
+        if not around:
             return {0} if self.clock == "local" else set()
-        at = bisect_left(self.points, (minute, -LARGEST_OFFSET - 1))
-        before, after = self.points[max(at - 1, 0)], self.points[min(at, len(self.points) - 1)]
-        found = {before[1], after[1]}
-        gap = max(abs(minute - before[0]), abs(after[0] - minute))
-        if self.clock == "local" or len(found) > 1 or gap <= NEAR_DAYS * 24 * 60:
+        found = {offset for _, offset in around}
+        gap = max(abs(minute - at) for at, _ in around)
+        is_between = len(around) > 1 or gap == 0
+        if self.clock == "local" or (is_between and gap <= NEAR_DAYS * 24 * 60):
             return found
-        if len(self.offsets) > 1:
-            return set(self.offsets)
-        months = len(self.support)
-        if found == {0} or months >= MONTHS_WITHOUT_CHANGE:
+        if len(self.offsets) == 1 and len(self.support) >= MONTHS_WITHOUT_CHANGE:
             # A clock that never changed in half a year does not change.
             return found
-        (offset,) = found
-        return {offset - SUMMER_TIME, offset, offset + SUMMER_TIME}
+        readings = set(self.offsets)
+        for offset in found:
+            change = SUMMER_TIME // 2 if offset in HALF_AN_HOUR else SUMMER_TIME
+            if not {offset - change, offset + change} & self.offsets:
+                readings |= {offset - change, offset + change}
+        return readings
 
 
 MONTHS_WITHOUT_CHANGE = 7
@@ -109,47 +126,49 @@ def _month_of_day(day: int) -> str:
     return f"{as_datetime(day * 24 * 60):%Y-%m}"
 
 
-def infer_clock(
-    prayers: Numbers, persons: Numbers, minutes: Numbers, lines: EventColumns, clock: Clock, zone: ZoneInfo | None
-) -> ColumnClock:
+def infer_clock(prayers: Numbers, persons: Numbers, times: Numbers, lines: EventColumns, clock: Clock) -> ColumnClock:
     """Infers how to read a column.
 
     Args:
         prayers: of each row that kept its user.
         persons: of each such row.
-        minutes: of each such row, on its own clock.
+        times: microseconds of each such row, on its own clock.
         lines: of the kind that such rows tell of.
         clock: what the application writes into this column.
-        zone: the zone of the archive, if the operator gave it.
+    """
+    minutes = as_minutes(times)
+    stride = max(1, len(minutes) // LARGEST_SAMPLE)
+    sample = np.arange(0, len(minutes), stride)
+    sample = sample[minutes[sample] != NO_MINUTE]
+    found, offsets = _find_points(prayers[sample], persons[sample], minutes[sample], prayers, persons, lines)
+    if clock == "utc":
+        is_live = (offsets != 0) | (times[sample[found]] % MICROSECONDS != 0)
+        found, offsets = found[is_live], offsets[is_live]
+    return make_clock(minutes[sample[found]], offsets, clock)
+
+
+def require_zone(pooled: ColumnClock, zone: ZoneInfo) -> ColumnClock:
+    """The clock of a site whose zone the operator gave.
+
+    Args:
+        pooled: what the rows of all columns on UTC show.
+        zone: the zone of the archive.
 
     Raises:
         UsageError: most rows that kept their user show that the archive is on the clock of another zone.
     """
-    stride = max(1, len(minutes) // LARGEST_SAMPLE)
-    known = minutes[::stride] != NO_MINUTE
-    row_minutes, offsets = _find_points(
-        prayers[::stride][known], persons[::stride][known], minutes[::stride][known], prayers, persons, lines
-    )
-    if clock == "utc" and zone is not None:
-        return _given_clock(zone, row_minutes, offsets)
-    return make_clock(row_minutes, offsets, clock)
-
-
-def _given_clock(zone: ZoneInfo, row_minutes: Numbers, offsets: Numbers) -> ColumnClock:
-    given = ColumnClock("utc", zone=zone)
-    agreeing = contradicting = 0
-    for minute, offset in zip(row_minutes.tolist(), offsets.tolist(), strict=True):
-        if given.candidates(minute) == (minute - offset,):
-            agreeing += 1
-        elif offset:
-            # Without any difference it may be a row of an import, which writes the time of the line.
-            contradicting += 1
+    agreeing = sum(_is_on_clock_of(zone, *point) for point in pooled.points)
+    contradicting = len(pooled.points) - agreeing
     if contradicting >= CONTRADICTIONS and contradicting > agreeing:
         raise UsageError(
             f"the archive is not on the clock of {zone.key}: {contradicting} rows that kept their user say so and"
             f" {agreeing} agree; correct --archive-timezone or leave it out"
         )
-    return given
+    return replace(pooled, zone=zone)
+
+
+def _is_on_clock_of(zone: ZoneInfo, minute: int, offset: int) -> bool:
+    return offset == -_offset_of(as_datetime(minute), zone)
 
 
 def make_clock(row_minutes: Numbers, offsets: Numbers, clock: Clock) -> ColumnClock:
@@ -203,7 +222,7 @@ def _find_points(
     all_persons: Numbers,
     lines: EventColumns,
 ) -> tuple[Numbers, Numbers]:
-    """Minute and offset of each row that is the only one of its prayer and person, with only one event there."""
+    """Place and offset of each row that is the only one of its prayer and person, with only one event there."""
     nothing = np.empty(0, dtype=np.int64)
     if not len(minutes) or not len(lines):
         return nothing, nothing
@@ -227,14 +246,14 @@ def _find_points(
     fits = (
         (at >= earliest - TOLERANCE_MINUTES) & (at <= latest + TOLERANCE_MINUTES) & (np.abs(offsets) <= LARGEST_OFFSET)
     )
-    return minutes[fits], offsets[fits]
+    return np.flatnonzero(found)[fits], offsets[fits]
 
 
 def find_doubled_hours(zone: ZoneInfo | None, lowest: int, highest: int) -> Callable[[int], bool]:
     """Whether a local minute may have come twice, because the clock was set back.
 
     Without a known zone, the nights are suspected in which clocks are set back anywhere where summer time is
-    kept: the last Sunday of October, the first of November, and the first of April.
+    kept: before the last Sunday of October, the first of November, and the first of April.
 
     Args:
         zone: of the clock, if the operator gave it.
@@ -262,7 +281,7 @@ def _offset_of(utc: datetime, zone: ZoneInfo) -> int:
 
 
 def _is_suspected_night(minute: int) -> bool:
-    at = as_datetime(minute)
-    if at.weekday() != 6 or at.hour > 3:
+    at = as_datetime(minute) + timedelta(hours=LONGEST_BEFORE_MIDNIGHT)
+    if at.weekday() != 6 or at.hour > 3 + LONGEST_BEFORE_MIDNIGHT:
         return False
     return (at.month, at.day <= 7) in ((11, True), (4, True)) or (at.month == 10 and at.day > 24)

@@ -21,7 +21,8 @@ NO_MINUTE = -(2**36)
 NOTHING = -1
 """The number of NULL."""
 
-_MICROSECONDS = 60_000_000
+MICROSECONDS = 60_000_000
+"""Of a minute."""
 
 Numbers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
@@ -132,13 +133,13 @@ def microseconds_of(times: pd.Series) -> Numbers:
         times = times.map(lambda value: value if isinstance(value, str) else None)
     parsed = pd.to_datetime(times, errors="coerce", format="ISO8601", utc=True).dt.tz_localize(None)
     microseconds = parsed.astype("datetime64[us]").to_numpy().astype(np.int64)
-    microseconds[parsed.isna().to_numpy()] = NO_MINUTE * _MICROSECONDS
+    microseconds[parsed.isna().to_numpy()] = NO_MINUTE * MICROSECONDS
     return microseconds
 
 
 def as_minutes(microseconds: Numbers) -> Numbers:
     """Whole minutes."""
-    return microseconds // _MICROSECONDS
+    return microseconds // MICROSECONDS
 
 
 def by_number(numbers: Numbers) -> tuple[Numbers, Numbers]:

@@ -17,7 +17,7 @@ from thywill_dagster.identity.username_mapping import CONFLICT, is_missing, is_u
 from thywill_dagster.integrity.clocks import month_of_minute
 from thywill_dagster.integrity.columns import NO_MINUTE, NOTHING, Flags, Numbers, is_in, minutes_of
 from thywill_dagster.integrity.consistency import Agreement
-from thywill_dagster.integrity.event_rows import MARKS, Case, EventGroup, EventRow, GroupRows
+from thywill_dagster.integrity.event_rows import MARKS, Case, EventGroup, EventRow, GroupRows, reference_of
 from thywill_dagster.integrity.findings import Finding, findings_frame
 from thywill_dagster.integrity.matching import TOLERANCE_MINUTES, Fact
 from thywill_dagster.integrity.paths import classify_path, classify_stored
@@ -182,7 +182,8 @@ class _Detector:
             lost for lost in self.reconciliation.lost if lost.minute == NO_MINUTE or not self._is_lost_young(lost)
         ]
         for lost in self.reconciliation.lost:
-            is_empty = is_empty_reference(lost.value, self.site.display_names)
+            is_nobody = reference_of(lost.table, lost.column).is_nobody(lost.value)
+            is_empty = is_nobody or is_empty_reference(lost.value, self.site.display_names)
             match (lost.table, lost.column):
                 case ("prayer", "author_id"):
                     kind = "prayer_without_author" if is_empty else "prayer_with_unknown_author"

@@ -7,14 +7,23 @@ must be looked at. Cases are independent of one another: no row of one can belon
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
-from thywill_dagster.integrity.clocks import Clock, ColumnClock, infer_clock, pool_clocks
-from thywill_dagster.integrity.columns import NO_MINUTE, NOTHING, EventColumns, Flags, Numbers, as_minutes, is_in
+from thywill_dagster.integrity.clocks import Clock, ColumnClock, infer_clock, pool_clocks, require_zone
+from thywill_dagster.integrity.columns import (
+    MICROSECONDS,
+    NO_MINUTE,
+    NOTHING,
+    EventColumns,
+    Flags,
+    Numbers,
+    as_minutes,
+    is_in,
+)
 from thywill_dagster.integrity.matching import Fact
 from thywill_dagster.integrity.relations import USER_REFERENCES, UserReference
 from thywill_dagster.integrity.site import SiteView
@@ -24,7 +33,11 @@ from thywill_dagster.integrity.witnesses import collect_facts
 TWIN_MILLISECONDS = 1000
 """Two rows that the application writes in one request are about a millisecond apart."""
 
-_MINUTE = 60_000_000
+QUIET_MINUTES = 10
+"""Nothing else happened to a prayer for so long, before and after: then a row and a line belong together even in an
+archive that has lost lines."""
+
+_MINUTE_BITS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +50,7 @@ class EventGroup:
         selector: value of ``action`` or ``attribute_name``; None for all rows.
         event: kind of event line.
         clock: what the application writes into ``created_at``.
+        is_before_line: the application writes the row before the line of the prayer file, not after it.
     """
 
     table: str
@@ -44,6 +58,7 @@ class EventGroup:
     selector: str | None
     event: str
     clock: Clock
+    is_before_line: bool = False
 
     @property
     def name(self) -> str:
@@ -68,12 +83,12 @@ EVENT_GROUPS: Sequence[EventGroup] = (
     EventGroup(*_LOG, "restored", "restored", "local"),
     EventGroup(*_LOG, "set_answered", "answered", "utc"),
     EventGroup(*_LOG, "set_answer_date", "answered", "utc"),
-    EventGroup(*_LOG, "set_answer_testimony", "testimony", "utc"),
+    EventGroup(*_LOG, "set_answer_testimony", "testimony", "utc", is_before_line=True),
     EventGroup(*_LOG, "set_archived", "archived", "utc"),
     EventGroup(*_LOG, "remove_archived", "restored", "utc"),
     EventGroup(*_ATTRIBUTE, "answered", "answered", "utc"),
     EventGroup(*_ATTRIBUTE, "answer_date", "answered", "utc"),
-    EventGroup(*_ATTRIBUTE, "answer_testimony", "testimony", "utc"),
+    EventGroup(*_ATTRIBUTE, "answer_testimony", "testimony", "utc", is_before_line=True),
     EventGroup(*_ATTRIBUTE, "archived", "archived", "utc"),
 )
 SELECTOR_COLUMNS = {"prayer_activity_log": "action", "prayer_attributes": "attribute_name"}
@@ -96,7 +111,7 @@ class EventRow(NamedTuple):
         minute: of ``created_at`` on the column's own clock.
         minutes: on the archive's clock; several if the clock is not certain, none if it is unknown.
         time: microseconds of ``created_at``; orders rows.
-        is_lost: the reference leads to no user and may not do so.
+        is_lost: the reference leads to no user; where the column may say "nobody", the archive can know better.
     """
 
     key: str
@@ -127,7 +142,7 @@ class GroupRows:
         prayers: number of the prayer.
         persons: number of the stored user.
         times: microseconds on the column's own clock.
-        is_lost: whether the row lost its user.
+        is_lost: whether the reference leads to no user.
         clock: how to read the times.
     """
 
@@ -194,6 +209,31 @@ class GroupRows:
             )
         return cases
 
+    def is_alone(self, case: Case, row: EventRow) -> bool:
+        """Whether for :data:`QUIET_MINUTES` around a row nothing else happened to its prayer."""
+        prayer = self.site.prayers.find(case.prayer_id)
+        rows, lines, persons = self._moments
+        place = (prayer << _MINUTE_BITS) + row.minute
+        if (
+            np.searchsorted(rows, place + QUIET_MINUTES, side="right") - np.searchsorted(rows, place - QUIET_MINUTES)
+            > 1
+        ):
+            return False
+        near: set[int] = set()
+        for minute in row.minutes:
+            place = (prayer << _MINUTE_BITS) + minute
+            low, high = np.searchsorted(lines, (place - QUIET_MINUTES, place + QUIET_MINUTES + 1))
+            near.update(persons[low:high].tolist())
+        return len(near) == 1
+
+    @cached_property
+    def _moments(self) -> tuple[Numbers, Numbers, Numbers]:
+        """Prayer and minute of each row and each line in one number, in order, and the persons of the lines."""
+        lines = (self.lines.prayer << _MINUTE_BITS) + self.lines.minute
+        order = np.argsort(lines, kind="stable")
+        rows = np.sort((self.prayers << _MINUTE_BITS) + as_minutes(self.times))
+        return rows, lines[order], self.lines.person[order]
+
     def _make_rows(self, chosen: Numbers) -> Iterable[EventRow]:
         table = self.site.tables[self.group.table]
         keys = table["id"].to_numpy()[self.positions[chosen]].tolist()
@@ -201,16 +241,16 @@ class GroupRows:
         times = self.times[chosen].tolist()
         is_lost = self.is_lost[chosen].tolist()
         for key, value, time, lost in zip(keys, values, times, is_lost, strict=True):
-            minute = time // _MINUTE
+            minute = time // MICROSECONDS
             yield EventRow(key, value, minute, self.minutes_at(time), time, lost)
 
     def minutes_at(self, time: int) -> tuple[int, ...]:
         """The minutes on the archive's clock that a row of this time can be of."""
-        minute = time // _MINUTE
+        minute = time // MICROSECONDS
         if self.clock.is_archive_clock:
             return (minute,) if minute > NO_MINUTE else ()
         found = self.clock.candidates(minute)
-        if self.group.clock == "utc" and minute > NO_MINUTE and time % _MINUTE == 0 and minute not in found:
+        if self.group.clock == "utc" and minute > NO_MINUTE and time % MICROSECONDS == 0 and minute not in found:
             # An import writes the minute of the archive line, whatever the column's clock is.
             return tuple(sorted((*found, minute)))
         return found
@@ -228,31 +268,24 @@ def collect_groups(site: SiteView) -> dict[str, GroupRows]:
         persons = site.person_numbers(group.table, group.column)[positions]
         prayers = site.prayer_numbers(group.table)[positions]
         times = site.microseconds(group.table)[positions]
-        kept = site.is_user(persons) & (prayers != NOTHING)
-        clock = infer_clock(
-            prayers[kept],
-            persons[kept],
-            as_minutes(times[kept]),
-            site.events_of(group.event),
-            group.clock,
-            site.zone,
-        )
-        is_lost = site.lost_rows(group.reference)[positions]
-        found[group.name] = GroupRows(site, group, positions, prayers, persons, times, is_lost, clock)
+        has_user = site.is_user(persons)
+        kept = has_user & (prayers != NOTHING)
+        clock = infer_clock(prayers[kept], persons[kept], times[kept], site.events_of(group.event), group.clock)
+        found[group.name] = GroupRows(site, group, positions, prayers, persons, times, ~has_user, clock)
     pooled = pool_clocks([rows.clock for rows in found.values() if rows.group.clock == "utc"])
-    return {
-        name: GroupRows(site, rows.group, rows.positions, rows.prayers, rows.persons, rows.times, rows.is_lost, pooled)
-        if rows.group.clock == "utc" and rows.clock.zone is None and pooled.points
-        else rows
-        for name, rows in found.items()
-    }
+    if site.zone is not None:
+        pooled = require_zone(pooled, site.zone)
+    return {name: replace(rows, clock=pooled) if rows.group.clock == "utc" else rows for name, rows in found.items()}
 
 
 def find_twins(groups: Mapping[str, GroupRows]) -> Iterable[tuple[GroupRows, int, GroupRows, int]]:
     """Rows of one prayer within a second of one another, where each is the only one near the other.
 
+    The application writes the second one last. Rows of an import have no seconds, so nothing tells which of them were
+    written together.
+
     Returns:
-        Both groups, and the places of both rows in them; only pairs of which exactly one lost its user.
+        Both groups, and the places of both rows in them; only pairs of which at least one lost its user.
     """
     for first, second in TWIN_GROUPS:
         a, b = groups[first], groups[second]
@@ -267,7 +300,9 @@ def find_twins(groups: Mapping[str, GroupRows]) -> Iterable[tuple[GroupRows, int
         partner = order_b[low[alone]]
         back_low = np.searchsorted(sorted_a, place_b[partner] - TWIN_MILLISECONDS)
         back_high = np.searchsorted(sorted_a, place_b[partner] + TWIN_MILLISECONDS, side="right")
-        mutual = (back_high - back_low == 1) & (a.is_lost[alone] != b.is_lost[partner])
+        written_together = (back_high - back_low == 1) & (a.times[alone] <= b.times[partner])
+        has_seconds = (a.times[alone] % MICROSECONDS != 0) & (b.times[partner] % MICROSECONDS != 0)
+        mutual = written_together & has_seconds & (a.is_lost[alone] | b.is_lost[partner])
         for one, other in zip(alone[mutual].tolist(), partner[mutual].tolist(), strict=True):
             yield a, one, b, other
 
@@ -285,6 +320,9 @@ def _moments(a: GroupRows, b: GroupRows) -> tuple[Numbers, Numbers]:
     return place[: len(a.times)], place[len(a.times) :]
 
 
+_REFERENCES = {(r.table, r.column): r for r in USER_REFERENCES}
+
+
 def reference_of(table: str, column: str) -> UserReference:
     """The declaration of a user reference."""
-    return next(r for r in USER_REFERENCES if (r.table, r.column) == (table, column))
+    return _REFERENCES[table, column]

@@ -13,9 +13,10 @@ Everything else is left undecided, with the candidates. Tainted events take part
 once as if forged: a row is decided only if both readings agree, so a forged line can prevent a decision but
 never make one.
 
-The application appends a line and then writes the row, so the rows of a file's lines stand in the order of these
-lines. Where a decision would turn that order round (a row and a line that have lost their partners may happen to
-fit each other), it is withdrawn.
+The application appends the line of the prayer file, takes the time of the row, commits it and appends the monthly
+line, all in one request. So a line of a prayer file is at most a moment older than its row, and a monthly line at most
+a moment younger; and the rows of a file's lines stand in the order of these lines. Where a decision would turn that
+order round (a row and a line that have lost their partners may happen to fit each other), it is withdrawn.
 """
 
 from __future__ import annotations
@@ -26,14 +27,24 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
+from thywill_dagster.integrity.columns import MICROSECONDS
+
 TOLERANCE_MINUTES = 1
 """Row and line come from separate clock reads, which may fall into neighbouring minutes."""
+
+SLOWEST_REQUEST = 30_000_000
+"""Microseconds between a line and its row, at most: the application waits 5 seconds for a locked database."""
 
 SMALLEST_GAP = 1_000_000
 """Microseconds between two rows beyond which the order of their lines is the order of the rows: requests that
 overlap may write their lines and rows in different order."""
 
-Method = Literal["known", "only_matching", "line_order", "undecided"]
+Slack = tuple[int, int, int, int]
+"""By how many minutes the line of a prayer file may be before and after its row, and the monthly line as well."""
+
+ANY_ORDER: Slack = (TOLERANCE_MINUTES,) * 4
+
+Method = Literal["known", "only_matching", "line_order", "undecided", "doubtful"]
 
 
 class Row(NamedTuple):
@@ -44,12 +55,48 @@ class Row(NamedTuple):
         time: its exact time in microseconds, for ordering.
         person: its user if known.
         is_ordered: whether its time tells what was first: not in the hour that comes twice in autumn.
+        slack: how far its lines may be away, see :func:`find_slack`.
     """
 
     minutes: tuple[int, ...]
     time: int
     person: str | None
     is_ordered: bool = True
+    slack: Slack = ANY_ORDER
+
+    def may_be_of(self, fact: Fact) -> bool:
+        """Whether the time of the row allows that the event is its own."""
+        before, after, monthly_before, monthly_after = self.slack
+        for minute in self.minutes:
+            by_file = minute - before <= fact.first <= minute + after
+            by_month = minute - monthly_before <= fact.last <= minute + monthly_after
+            if fact.monthly_line is None or fact.file_line is None:
+                fits = by_file if fact.monthly_line is None else by_month
+            elif fact.first == fact.last:
+                fits = by_file and by_month
+            else:
+                # Two lines of neighbouring minutes may as well be of two events that lost a line each.
+                fits = by_file or by_month
+            if fits:
+                return True
+        return False
+
+
+def find_slack(time: int, is_before_line: bool) -> Slack:
+    """How far the lines of a row of this time may be away.
+
+    Args:
+        time: of the row in microseconds.
+        is_before_line: the application writes such rows before the line of the prayer file.
+    """
+    second = time % MICROSECONDS
+    late = int(second >= MICROSECONDS - SLOWEST_REQUEST)
+    if second == 0:
+        # An import, which takes over the minute of the file's line.
+        return 0, 0, 0, TOLERANCE_MINUTES
+    if is_before_line:
+        return 0, late, 0, late
+    return int(second < SLOWEST_REQUEST), 0, 0, late
 
 
 class Fact(NamedTuple):
@@ -57,8 +104,9 @@ class Fact(NamedTuple):
 
     Attributes:
         person: who did it.
-        first: its earliest minute.
-        last: its latest minute; differs from ``first`` if the witnesses read the clock in different minutes.
+        first: its minute in the prayer file, or in the only witness.
+        last: its minute in the monthly file, or in the only witness; later than ``first`` by a minute if the clock
+            moved on in between.
         file_line: path and line in the prayer file, if it is there.
         monthly_line: path and line in the monthly file, if it is there.
         is_tainted: every witness may be forged.
@@ -83,7 +131,7 @@ class Match(NamedTuple):
     """What matching says about one row.
 
     Attributes:
-        method: how it was decided; ``known`` for rows that had a user.
+        method: how it was decided; ``known`` for rows that had a user, ``doubtful`` if the archive has lost lines.
         person: the row's user, None if undecided.
         facts: indexes of the event (or, if several are interchangeable, the events) that decide.
         candidates: persons that could be meant, in order; empty if no event is near.
@@ -124,10 +172,9 @@ def _match_plainly(rows: Sequence[Row], facts: Sequence[Fact]) -> list[Match] | 
     """The answer where there is nothing to choose: one row, and events of one person that all fit."""
     if len(rows) != 1 or not facts or rows[0].person is not None or len(rows[0].minutes) != 1:
         return None
-    (minute,), person = rows[0].minutes, facts[0].person
+    row, person = rows[0], facts[0].person
     for fact in facts:
-        is_near = fact.first - TOLERANCE_MINUTES <= minute <= fact.last + TOLERANCE_MINUTES
-        if not is_near or fact.is_tainted or fact.person != person:
+        if not row.may_be_of(fact) or fact.is_tainted or fact.person != person:
             return None
     return [Match("only_matching", person, tuple(range(len(facts))), (person,))]
 
@@ -161,6 +208,7 @@ class _Graph:
                 near += [i for i in by_first[low:high] if facts[i].last + TOLERANCE_MINUTES >= minute]
             if len(row.minutes) > 1:
                 near = list(dict.fromkeys(near))
+            near = [i for i in near if row.may_be_of(facts[i])]
             person = row.person
             if person is not None:
                 near = [i for i in near if is_same(person, facts[i].person)]

@@ -23,8 +23,9 @@ import numpy as np
 from thywill_dagster.identity.username_mapping import CONFLICT, NOBODY, is_missing, is_user
 from thywill_dagster.integrity.authors import Authors
 from thywill_dagster.integrity.clocks import find_doubled_hours
-from thywill_dagster.integrity.columns import NO_MINUTE
+from thywill_dagster.integrity.columns import NO_MINUTE, as_minutes
 from thywill_dagster.integrity.event_rows import (
+    MARKS,
     Case,
     EventRow,
     GroupRows,
@@ -32,7 +33,8 @@ from thywill_dagster.integrity.event_rows import (
     find_twins,
     reference_of,
 )
-from thywill_dagster.integrity.matching import TOLERANCE_MINUTES, Fact, Match, Row, match_rows
+from thywill_dagster.integrity.losses import find_losses
+from thywill_dagster.integrity.matching import TOLERANCE_MINUTES, Fact, Match, Row, find_slack, match_rows
 from thywill_dagster.integrity.registrations import Origin
 from thywill_dagster.integrity.relations import USER_REFERENCES, primary_key_of
 from thywill_dagster.integrity.site import SiteView, is_empty_reference
@@ -125,6 +127,10 @@ class Reconciliation:
     origins: dict[str, Origin] = field(default_factory=dict)
 
 
+def _cell_of(lost: LostReference) -> _Cell:
+    return lost.table, lost.primary_key, lost.column
+
+
 def reconcile(site: SiteView) -> Reconciliation:
     """Finds every lost user reference of the site and decides what can be decided."""
     return _Reconciler(site).run()
@@ -137,12 +143,15 @@ class _Reconciler:
         self.result = Reconciliation(self.authors, collect_groups(site))
         self.user_ids = site.display_names
         self.constraints: dict[_Cell, _Constraint] = {}
+        self.lost_twins: dict[_Cell, _Cell] = {}
         tables = {rows.group.table for rows in self.result.groups.values()}
         self.keys = {table: site.tables[table]["id"].to_numpy() for table in tables}
         every = [minutes[minutes > NO_MINUTE] for minutes in map(site.minutes, ("prayermark", "prayer_activity_log"))]
         known = np.concatenate(every)
         lowest, highest = (int(known.min()), int(known.max())) if len(known) else (0, 0)
         self.came_twice = find_doubled_hours(site.zone, lowest, highest)
+        marks = self.result.groups[MARKS.name]
+        self.losses = find_losses(marks.prayers, marks.persons, as_minutes(marks.times), ~marks.is_lost, marks.lines)
 
     def run(self) -> Reconciliation:
         groups = list(self.result.groups.values())
@@ -150,20 +159,14 @@ class _Reconciler:
         authors, inviters = list(self._authors()), list(self._inviters())
         cases = [(rows, case) for rows in groups for case in rows.cases if case.has_lost]
         answers = [self._match_case(rows, case) for rows, case in cases]
+        self._follow_twins(cases, answers)
         timed = [lost for answer in answers for lost in answer]
         others = list(self._others(timed))
         self.result.ids = self._judge_ids([*authors, *inviters, *timed, *others])
         if learnt := self._constrain_by_id(timed):
-            # Rows whose person is now known take their events away from the others of their case.
-            timed = [
-                lost
-                for (rows, case), answer in zip(cases, answers, strict=True)
-                for lost in (
-                    self._match_case(rows, case)
-                    if any((found.table, found.primary_key, found.column) in learnt for found in answer)
-                    else answer
-                )
-            ]
+            self._match_again(cases, answers, learnt)
+            self._follow_twins(cases, answers)
+            timed = [lost for answer in answers for lost in answer]
         self.site.registrations.believe_ids(
             {lost_id: identity.person for lost_id, identity in self.result.ids.items() if identity.person}
         )
@@ -178,16 +181,43 @@ class _Reconciler:
 
     def _learn_from_twins(self) -> None:
         for a, one, b, other in find_twins(self.result.groups):
-            lost, lost_place, twin, twin_place = (a, one, b, other) if a.is_lost[one] else (b, other, a, one)
-            user_id = self.site.persons.values[twin.persons[twin_place]]
-            if user_id not in self.user_ids:
+            if a.is_lost[one] and b.is_lost[other]:
+                cell, twin = self._cell(a, one), self._cell(b, other)
+                self.lost_twins[cell], self.lost_twins[twin] = twin, cell
                 continue
-            key = self._key(lost, lost_place)
-            evidence = f"database:{twin.group.table}/{self._key(twin, twin_place)}"
-            self.constraints[lost.group.table, key, lost.group.column] = (user_id, "twin_row", (evidence,))
+            lost, lost_place, twin_rows, place = (a, one, b, other) if a.is_lost[one] else (b, other, a, one)
+            user_id = self.site.persons.values[twin_rows.persons[place]]
+            table, key, _ = self._cell(twin_rows, place)
+            self.constraints[self._cell(lost, lost_place)] = (user_id, "twin_row", (f"database:{table}/{key}",))
 
-    def _key(self, rows: GroupRows, place: int) -> str:
-        return str(self.keys[rows.group.table][rows.positions[place]])
+    def _follow_twins(self, cases: Sequence[tuple[GroupRows, Case]], answers: list[list[LostReference]]) -> None:
+        """Gives the person of each decided row to the row that was written with it, until nothing more is learnt."""
+        while True:
+            decided = {_cell_of(lost): lost for answer in answers for lost in answer if lost.person is not None}
+            learnt = set()
+            for cell, lost in decided.items():
+                twin = self.lost_twins.get(cell)
+                if twin is not None and twin not in decided and twin not in self.constraints:
+                    evidence = (*lost.evidence, f"database:{lost.table}/{lost.primary_key}")
+                    self.constraints[twin] = (str(lost.person), "twin_row", evidence)
+                    learnt.add(twin)
+            if not learnt:
+                return
+            self._match_again(cases, answers, learnt)
+
+    def _match_again(
+        self, cases: Sequence[tuple[GroupRows, Case]], answers: list[list[LostReference]], learnt: set[_Cell]
+    ) -> None:
+        """Rows whose person is now known take their events away from the others of their case."""
+        keys = {key for _, key, _ in learnt}
+        for place, (rows, case) in enumerate(cases):
+            group = rows.group
+            if any(row.key in keys and (group.table, row.key, group.column) in learnt for row in case.rows):
+                answers[place] = self._match_case(rows, case)
+
+    def _cell(self, rows: GroupRows, place: int) -> _Cell:
+        key = self.keys[rows.group.table][rows.positions[place]]
+        return rows.group.table, str(key), rows.group.column
 
     def _match_case(self, rows: GroupRows, case: Case) -> list[LostReference]:
         group = rows.group
@@ -199,14 +229,24 @@ class _Reconciler:
             if cell in self.constraints:
                 person = self.constraints[cell][0]
             is_ordered = is_alone or group.clock == "utc" or not any(map(self.came_twice, row.minutes))
-            graph_rows.append(Row(row.minutes, row.time, person, is_ordered))
+            slack = find_slack(row.time, group.is_before_line)
+            graph_rows.append(Row(row.minutes, row.time, person, is_ordered, slack))
         matches = match_rows(graph_rows, case.facts, self.site.is_same_person)
         taken = {fact for match in matches for fact in match.facts}
-        return [
+        if self.losses.leave_doubt(len(case.rows), case.facts):
+            matches = [
+                match
+                if match.person is None or match.method == "known" or rows.is_alone(case, row)
+                else match._replace(method="doubtful", person=None, facts=())
+                for row, match in zip(case.rows, matches, strict=True)
+            ]
+        judged = [
             self._judge_row(cell, row, match, case.facts, taken)
             for row, cell, match in zip(case.rows, cells, matches, strict=True)
-            if row.is_lost
+            if row.is_lost and (match.facts or not group.reference.is_nobody(row.value))
         ]
+        # "Nobody" is legal, unless the archive says who it was.
+        return [lost for lost in judged if lost.person is not None or not group.reference.is_nobody(lost.value)]
 
     def _judge_row(
         self, cell: _Cell, row: EventRow, match: Match, facts: Sequence[Fact], taken: set[int]
@@ -244,6 +284,8 @@ class _Reconciler:
             return lost(None, "", "the offset between this column's clock and the archive's is not known")
         if match.person is not None or any(c.startswith(CONFLICT) for c in match.candidates):
             return lost(None, "", "several users match the name in the archive")
+        if match.method == "doubtful":
+            return lost(None, "", "lines are missing in this archive, so a line near may be of a row that is gone")
         if len(match.candidates) == 1:
             return lost(None, "", "the only line near may be of another row, or may be forged")
         if match.candidates:
@@ -336,6 +378,8 @@ class _Reconciler:
         for reference in lost:
             value = reference.value
             if value is None or is_empty_reference(value, self.user_ids):
+                continue
+            if reference_of(reference.table, reference.column).is_nobody(value):
                 continue
             persons = votes.setdefault(value, {})
             if reference.minute != NO_MINUTE:

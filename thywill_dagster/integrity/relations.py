@@ -34,6 +34,10 @@ class UserReference:
     is_private: bool = False
     may_repoint: bool = True
 
+    def is_nobody(self, value: str | None) -> bool:
+        """Whether a value that leads to no user says so legally."""
+        return (value is None and self.null_is_legal) or (value == SYSTEM and self.system_is_legal)
+
 
 USER_REFERENCES: Sequence[UserReference] = (
     UserReference("prayer", "author_id"),

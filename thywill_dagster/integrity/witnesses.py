@@ -80,20 +80,28 @@ def _tainted(lines: Sequence[_Line]) -> int:
 
 
 def _merge(person: str, file_lines: Sequence[_Line], monthly_lines: Sequence[_Line]) -> Iterable[Fact]:
-    """Pairs the two witnesses in order of time: the largest number of pairs within the tolerance."""
-    i = j = 0
-    while i < len(file_lines) or j < len(monthly_lines):
-        is_late = j == len(monthly_lines)
-        if is_late or (i < len(file_lines) and file_lines[i][0] < monthly_lines[j][0] - TOLERANCE_MINUTES):
-            minute, path, line, is_tainted = file_lines[i]
-            yield Fact(person, minute, minute, (path, line), None, is_tainted, int(not is_tainted))
-            i += 1
-        elif i == len(file_lines) or monthly_lines[j][0] < file_lines[i][0] - TOLERANCE_MINUTES:
-            minute, path, line, is_tainted = monthly_lines[j]
-            yield Fact(person, minute, minute, None, (path, line), is_tainted, int(not is_tainted))
-            j += 1
-        else:
-            a, b = file_lines[i], monthly_lines[j]
-            untainted = int(not a[3]) + int(not b[3])
-            yield Fact(person, min(a[0], b[0]), max(a[0], b[0]), a[1:3], b[1:3], not untainted, untainted)
-            i, j = i + 1, j + 1
+    """Pairs the two witnesses: lines of one minute, then lines of neighbouring minutes.
+
+    The monthly line is written last, so it may be in the next minute and is never in the minute before.
+    """
+    waiting: dict[int, list[_Line]] = {}
+    for line in reversed(monthly_lines):
+        waiting.setdefault(line[0], []).append(line)
+    for later in range(TOLERANCE_MINUTES + 1):
+        left = []
+        for line in file_lines:
+            if found := waiting.get(line[0] + later):
+                yield _both(person, line, found.pop())
+            else:
+                left.append(line)
+        file_lines = left
+    for minute, path, number, is_tainted in file_lines:
+        yield Fact(person, minute, minute, (path, number), None, is_tainted, int(not is_tainted))
+    for found in waiting.values():
+        for minute, path, number, is_tainted in found:
+            yield Fact(person, minute, minute, None, (path, number), is_tainted, int(not is_tainted))
+
+
+def _both(person: str, in_file: _Line, monthly: _Line) -> Fact:
+    untainted = int(not in_file[3]) + int(not monthly[3])
+    return Fact(person, in_file[0], monthly[0], in_file[1:3], monthly[1:3], not untainted, untainted)

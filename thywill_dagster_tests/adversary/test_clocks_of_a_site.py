@@ -66,10 +66,6 @@ def test_a_zone_that_the_rows_contradict_is_refused(tmp_path: Path, given: str) 
         site.repair(archive_timezone=given)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="rows without any difference are taken for rows of an import, although their seconds say that they are not",
-)
 def test_a_zone_given_for_a_site_on_utc_is_refused(tmp_path: Path) -> None:
     site = start_site(tmp_path)
     _around_the_changes(site)

@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from thywill_dagster.integrity.matching import TOLERANCE_MINUTES, Fact, Row, match_rows
+from thywill_dagster.integrity.matching import ANY_ORDER, Fact, Row, find_slack, match_rows
 
 PERSONS = ("a", "b", "c")
 
@@ -14,22 +15,32 @@ PERSONS = ("a", "b", "c")
 @st.composite
 def rows_strategy(draw: st.DrawFn) -> list[Row]:
     times = draw(st.lists(st.integers(0, 6 * 60), max_size=4))
-    return [Row((t // 60,), t, draw(st.sampled_from((None, None, None, *PERSONS)))) for t in times]
+    persons = st.sampled_from((None, None, None, *PERSONS))
+    slack = st.sampled_from((ANY_ORDER, (1, 0, 0, 0), (0, 0, 0, 1), (0, 1, 0, 1)))
+    return [Row((t // 60,), t, draw(persons), True, draw(slack)) for t in times]
 
 
 @st.composite
 def facts_strategy(draw: st.DrawFn, *, tainted: bool = False) -> list[Fact]:
     facts = []
     for line, minute in enumerate(sorted(draw(st.lists(st.integers(0, 6), max_size=5))), start=10):
-        last = minute + draw(st.integers(0, 1))
+        in_file, in_month = draw(st.sampled_from(((True, False), (False, True), (True, True))))
+        last = minute + draw(st.integers(0, int(in_file and in_month)))
+        witnesses = (("p.txt", line) if in_file else None, ("m.txt", line) if in_month else None)
         is_tainted = tainted and draw(st.booleans())
-        facts.append(Fact(draw(st.sampled_from(PERSONS)), minute, last, ("p.txt", line), None, is_tainted))
+        facts.append(Fact(draw(st.sampled_from(PERSONS)), minute, last, *witnesses, is_tainted))
     return facts
 
 
 def is_near(row: Row, fact: Fact) -> bool:
     (minute,) = row.minutes
-    return fact.first - TOLERANCE_MINUTES <= minute <= fact.last + TOLERANCE_MINUTES
+    before, after, month_before, month_after = row.slack
+    fits = []
+    if fact.file_line:
+        fits.append(fact.first in range(minute - before, minute + after + 1))
+    if fact.monthly_line:
+        fits.append(fact.last in range(minute - month_before, minute + month_after + 1))
+    return all(fits) if fact.first == fact.last else any(fits)
 
 
 def all_matchings(rows: Sequence[Row], facts: Sequence[Fact]) -> Iterator[dict[int, int]]:
@@ -111,7 +122,7 @@ def test_line_order_decides_only_where_every_assignment_gives_the_same_users_alt
     for one in ordered:
         for other in ordered:
             if rows[one].time < rows[other].time and is_near(rows[one], facts[chosen[other]]):
-                same = set(rows[one].minutes) == set(rows[other].minutes)
+                same = (set(rows[one].minutes), rows[one].slack) == (set(rows[other].minutes), rows[other].slack)
                 assert not same or chosen[one] < chosen[other]
 
 
@@ -147,6 +158,34 @@ def test_the_tolerance_is_one_minute() -> None:
     assert [match_rows([Row((minute,), minute, None)], facts)[0].person for minute in (3, 4, 6, 7)] == [
         None, "a", "a", None,
     ]  # fmt: skip
+
+
+SECOND = 1_000_000
+MINUTE = 60 * SECOND
+
+
+@pytest.mark.parametrize(
+    ("time", "in_file", "in_month"),
+    [
+        # The line of the prayer file is older than the row, the monthly line is younger, both by a moment.
+        (5 * MINUTE + SECOND, (4, 5), (5,)),
+        (5 * MINUTE + 45 * SECOND, (5,), (5, 6)),
+        # An import has the minute of the line.
+        (5 * MINUTE, (5,), (5, 6)),
+    ],
+)
+def test_a_row_is_written_between_its_two_lines(time: int, in_file: tuple[int, ...], in_month: tuple[int, ...]) -> None:
+    row = Row((5,), time, None, slack=find_slack(time, is_before_line=False))
+    minutes = range(2, 9)
+    assert tuple(m for m in minutes if row.may_be_of(Fact("a", m, m, ("p", 9), None))) == in_file
+    assert tuple(m for m in minutes if row.may_be_of(Fact("a", m, m, None, ("m", 9)))) == in_month
+    assert [m for m in minutes if row.may_be_of(Fact("a", m, m, ("p", 9), ("m", 9)))] == [5]
+
+
+def test_the_attribute_of_a_testimony_is_written_before_its_line() -> None:
+    time = 5 * MINUTE + 45 * SECOND
+    row = Row((5,), time, None, slack=find_slack(time, is_before_line=True))
+    assert [m for m in range(2, 9) if row.may_be_of(Fact("a", m, m, ("p", 9), None))] == [5, 6]
 
 
 def test_rows_whose_times_cannot_be_ordered_are_not_decided_by_line_order() -> None:

@@ -135,10 +135,6 @@ def test_a_user_called_like_a_placeholder_is_a_user(site: LiveSite) -> None:
     assert not verdict.wrong and not verdict.invented and not verdict.missed, verdict.describe()
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="nothing tells a person renamed before any registration line from one whose row is gone",
-)
 def test_somebody_renamed_whom_no_line_registered_does_not_come_back_beside_himself(site: LiveSite) -> None:
     user = site.go("2025-01-02 08:00:00").register("Oldname", lines=False)
     prayers = [site.go(f"2025-02-02 10:{minute}:05").submit(user) for minute in (10, 20)]

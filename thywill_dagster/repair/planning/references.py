@@ -10,7 +10,7 @@ from thywill_dagster.integrity.relations import USER_REFERENCES, shown_key
 from thywill_dagster.integrity.site import SiteView
 from thywill_dagster.repair.actions import Action
 from thywill_dagster.repair.planning.draft import Draft
-from thywill_dagster.repair.planning.users import first_word
+from thywill_dagster.repair.planning.former_names import first_word
 
 WITNESSES_TO_OVERWRITE = 2
 """Independent lines, none of which can be forged, before a reference that leads to a user is changed."""

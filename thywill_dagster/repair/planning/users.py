@@ -13,11 +13,12 @@ from thywill_dagster.identity.username_mapping import MISSING, is_missing
 from thywill_dagster.identity.validation import find_unsound_users
 from thywill_dagster.integrity.columns import NO_MINUTE
 from thywill_dagster.integrity.reconciliation import ONE_DAY, LostId
-from thywill_dagster.integrity.registrations import NEAR_MINUTES, Origin
+from thywill_dagster.integrity.registrations import Origin
 from thywill_dagster.integrity.relations import shown_key
 from thywill_dagster.integrity.site import SiteView
 from thywill_dagster.repair.actions import Action, CellValue
 from thywill_dagster.repair.planning.draft import MODEL_DEFAULTS, Draft, Returning
+from thywill_dagster.repair.planning.former_names import FormerNames
 
 USER_NAMESPACE = uuid.UUID("6f1d9f0e-5c0b-5b7a-9a53-7f2f8f1f2a10")
 """Namespace of the ids that are computed from names; changing it would give everybody another id."""
@@ -59,54 +60,6 @@ def plan_users(draft: Draft) -> None:
     _refuse_unsound(draft)
 
 
-class FormerNames:
-    """Names that may be the former names of users who are still there.
-
-    The application normalises names in place and a person may rename by hand; archives keep the old spelling.
-    Two signs: rows of a user are told under a name that nobody has, although that is not what the importer's
-    habit of taking first words explains; or a user whose own name was never registered was created in the very
-    minute in which the name was.
-    """
-
-    def __init__(self, draft: Draft) -> None:
-        """Looks at users and at rows that lead to another user than the archives name."""
-        site = draft.site
-        self._draft = draft
-        self.registered = frozenset(MISSING + key for key in site.registrations.registered_keys())
-        self._told_of: dict[str, set[str]] = {}
-        for wrong in draft.detection.wrong:
-            if is_missing(wrong.person):
-                self._told_of.setdefault(wrong.person, set()).add(wrong.present)
-        offsets = {0}
-        for rows in draft.reconciliation.groups.values():
-            if rows.group.clock == "utc":
-                offsets.update(rows.clock.offsets)
-        self._created: dict[int, str] = {}
-        for user_id, minute in sorted(site.created_minutes.items()):
-            if minute != NO_MINUTE and not site.registrations.lines_of(site.keys_of_users[user_id]):
-                for offset in offsets:
-                    for near in range(-NEAR_MINUTES, NEAR_MINUTES + 1):
-                        self._created.setdefault(minute - offset + near, user_id)
-
-    def why_suspected(self, person: str, minute: int | None) -> str:
-        """Why somebody who is there may have had this name; empty if nothing says so."""
-        if minute is not None and minute in self._created:
-            return f"may have been renamed: user {self._created[minute]} was created in the same minute"
-        site = self._draft.site
-        key = person.removeprefix(MISSING)
-        for user_id in sorted(self._told_of.get(person, ())):
-            own = site.keys_of_users[user_id]
-            if own != first_word(key):
-                return f"may have been renamed: the archives tell of rows of user {user_id} under this name"
-        return ""
-
-
-def first_word(key: str) -> str:
-    """What the application's importer takes for the name of somebody with a longer one; empty for one word."""
-    head, space, _ = key.partition(" ")
-    return head if space else ""
-
-
 def _plan_user(draft: Draft, person: str, ranked: Sequence[tuple[int, str]], is_tie: bool, former: FormerNames) -> None:
     site, book = draft.site, draft.site.registrations
     key = person.removeprefix(MISSING)
@@ -123,7 +76,9 @@ def _plan_user(draft: Draft, person: str, ranked: Sequence[tuple[int, str]], is_
     if minute is None:
         minute = max(_earliest_trace(draft, person, identity), 0)
         unproven.append("created_at")
-    reason = reason or former.why_suspected(person, origin.minute) or _why_not_restorable(site, user_id)
+    is_proven = token is not None or book.is_confirmed(key)
+    reason = reason or former.why_suspected(person, origin.minute, is_proven=is_proven)
+    reason = reason or _why_not_restorable(site, user_id)
     row: dict[str, CellValue] = {
         "id": user_id,
         "display_name": origin.name or name,

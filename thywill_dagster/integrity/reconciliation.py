@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from thywill_dagster.identity.username_mapping import CONFLICT, NOBODY, is_missing, is_user
+from thywill_dagster.identity.username_mapping import CONFLICT, MISSING, NOBODY, is_missing, is_user
 from thywill_dagster.integrity.authors import Authors
 from thywill_dagster.integrity.clocks import find_doubled_hours
 from thywill_dagster.integrity.columns import NO_MINUTE
@@ -381,7 +381,8 @@ class _Reconciler:
         spelling or a further registration.
         """
         if is_missing(person):
-            return 1
+            lines = self.site.registrations.lines_of(person.removeprefix(MISSING))
+            return max(1, len({line.name for line in lines}))
         if not is_user(person):
             return 0
         key = self.site.keys_of_users[person]

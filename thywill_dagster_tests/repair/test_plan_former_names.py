@@ -142,3 +142,26 @@ def test_who_was_renamed_to_the_first_word_of_the_name_keeps_everything(site: Sm
     assert restored(proposal)[0] == "needs_review"
     assert not proposal.plan.ready
     assert site.cell("prayermark", mark, "user_id") == mary
+
+
+def test_an_authors_whole_name_is_no_mistake_of_the_importer(site: SmallSite) -> None:
+    """It takes first words from event lines, not from headers: these prayers were Mary's before she was renamed."""
+    mary = site.user("Mary Smith", "2025-01-03 09:15")
+    site.prayer(mary, "2025-02-01 09:00")
+    site.set("user", mary, display_name="Mary", created_at="2025-01-20 00:00:00.000000")
+    lose_prayers(site, "Mary Smith", 10, 20)
+    status, reason = restored(site.plan())
+    assert status == "needs_review" and f"rows of user {mary}" in reason
+
+
+def test_rows_from_before_the_registration_are_not_given_to_who_comes_back(site: SmallSite) -> None:
+    """Somebody else may have had the name then."""
+    early = site.prayer("admin", "2025-01-10 09:00", name="Bo")
+    site.set("prayer", early, author_id=None)
+    site.user("Bo", "2025-02-01 08:00", "Ann", row=False)
+    late = site.prayer(LOST, "2025-02-10 09:00", name="Bo")
+    mark = site.mark(LOST, late, "2025-02-11 09:00", name="Bo")
+    proposal = site.repair()
+    assert site.cell("prayermark", mark, "user_id") == LOST and site.cell("user", LOST, "display_name") == "Bo"
+    action = action_on(proposal, "prayer", early, "author_id")
+    assert action.status == "needs_review" and "registered later" in action.reason

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from thywill_dagster.identity.username_mapping import MISSING, is_missing, is_user
+from thywill_dagster.identity.username_mapping import is_missing, is_user
 from thywill_dagster.integrity.columns import NO_MINUTE
 from thywill_dagster.integrity.reconciliation import ONE_DAY
 from thywill_dagster.repair.actions import Action
@@ -20,10 +20,8 @@ def plan_inviters(draft: Draft) -> None:
             continue
         minute = draft.site.created_minutes[user_id]
         _plan_inviter(draft, user_id, reference.value, reference.person, reference.evidence, minute, reference.rule, ())
-    book = draft.site.registrations
-    for person, user in sorted(draft.returning.items()):
-        token = book.token_of(user.user_id)
-        origin = book.origin_of(person.removeprefix(MISSING), user.user_id, token)
+    for _, user in sorted(draft.returning.items()):
+        origin = user.origin
         if origin.inviter and (is_user(origin.inviter) or is_missing(origin.inviter)):
             needed = (user.action.action_id,)
             _plan_inviter(

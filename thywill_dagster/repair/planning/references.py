@@ -46,7 +46,7 @@ def _plan_lost(draft: Draft, lost: LostReference, person: str) -> None:
         if user is None:
             draft.leave((lost.table, lost.primary_key, lost.column), "the user is not brought back")
             return
-        user_id, needed = user.user_id, (user.action.action_id,)
+        user_id, needed, reason = user.user_id, (user.action.action_id,), user.why_not_of(lost.minute)
     else:
         earliest = _earliest_minute(draft, lost, person)
         reason = draft.why_not_survivor(person, earliest)
@@ -99,7 +99,7 @@ def _plan_wrong(draft: Draft, wrong: WrongReference) -> None:
         if user is None:
             draft.leave(cell, "the user whom the archive names is not brought back")
             return
-        user_id, needed = user.user_id, (user.action.action_id,)
+        user_id, needed, reason = user.user_id, (user.action.action_id,), user.why_not_of(wrong.minute)
     else:
         reason = draft.why_not_survivor(wrong.person, wrong.minute)
         user_id = draft.who_stays(wrong.person)

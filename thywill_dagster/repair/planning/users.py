@@ -19,6 +19,7 @@ from thywill_dagster.integrity.site import SiteView
 from thywill_dagster.repair.actions import Action, CellValue
 from thywill_dagster.repair.planning.draft import MODEL_DEFAULTS, Draft, Returning
 from thywill_dagster.repair.planning.former_names import FormerNames
+from thywill_dagster.repair.planning.spelled_ids import Claim, choose_spelling
 
 USER_NAMESPACE = uuid.UUID("6f1d9f0e-5c0b-5b7a-9a53-7f2f8f1f2a10")
 """Namespace of the ids that are computed from names; changing it would give everybody another id."""
@@ -44,35 +45,38 @@ def plan_users(draft: Draft) -> None:
     persons = {reference.person for reference in lost if reference.person and is_missing(reference.person)}
     persons.update(draft.of_kind("missing_user")["primary_key"])
     persons.update(wrong.person for wrong in draft.detection.wrong if is_missing(wrong.person))
-    claims: dict[str, list[tuple[int, str]]] = {}
+    claims: dict[str, list[Claim]] = {}
     for lost_id, identity in draft.reconciliation.ids.items():
         if identity.person in persons:
-            claims.setdefault(identity.person, []).append((identity.support, lost_id))
+            claims.setdefault(identity.person, []).append(Claim(identity.support, lost_id))
     told = draft.named_persons
     former = FormerNames(draft)
     for person in sorted(persons):
-        ranked = sorted(claims.get(person, ()), key=lambda claim: (-claim[0], claim[1]))
-        is_tie = len(ranked) > 1 and ranked[0][0] == ranked[1][0]
+        ranked = sorted(claims.get(person, ()), key=lambda claim: (-claim.support, claim.lost_id))
         if not ranked and person not in told and person not in former.registered:
             # Only a row that leads elsewhere names this person: nobody to bring back for that alone.
             continue
-        _plan_user(draft, person, ranked, is_tie, former)
+        _plan_user(draft, person, ranked, former)
     _refuse_unsound(draft)
 
 
-def _plan_user(draft: Draft, person: str, ranked: Sequence[tuple[int, str]], is_tie: bool, former: FormerNames) -> None:
+def _plan_user(draft: Draft, person: str, ranked: Sequence[Claim], former: FormerNames) -> None:
     site, book = draft.site, draft.site.registrations
     key = person.removeprefix(MISSING)
-    name = _spelling(site, person)
-    user_id = ranked[0][1] if ranked else new_user_id(name)
+    spelled = choose_spelling(draft, person, ranked)
+    if spelled:
+        ranked = spelled.claims
+    name = spelled.spelling if spelled else _spelling(site, person)
+    user_id = ranked[0].lost_id if ranked else new_user_id(name)
     token = book.token_of(user_id)
-    origin = book.origin_of(key, user_id, token)
+    origin = book.origin_of(key, user_id, token, spelling=spelled.spelling if spelled else None)
     identity = draft.reconciliation.ids.get(user_id)
     supporting = identity.evidence if identity else _evidence_of(draft, person)
     unproven: list[str] = []
     minute = origin.minute
-    reason = f"{sum(c[0] == ranked[0][0] for c in ranked)} ids claim this user with equal support" if is_tie else ""
-    reason = reason or _why_doubtful(draft, person, origin, identity, bool(ranked))
+    rivals = sum(claim.support == ranked[0].support for claim in ranked)
+    reason = f"{rivals} ids claim this user with equal support" if rivals > 1 else ""
+    reason = reason or _why_doubtful(draft, person, origin, identity, bool(ranked), is_spelled=spelled is not None)
     if minute is None:
         minute = max(_earliest_trace(draft, person, identity), 0)
         unproven.append("created_at")
@@ -114,10 +118,12 @@ def _plan_user(draft: Draft, person: str, ranked: Sequence[tuple[int, str]], is_
         finding="missing_user",
     )
     draft.actions.append(action)
-    draft.returning[person] = Returning(user_id, action, minute)
+    draft.returning[person] = Returning(user_id, action, minute, origin)
 
 
-def _why_doubtful(draft: Draft, person: str, origin: Origin, identity: LostId | None, has_id: bool) -> str:
+def _why_doubtful(
+    draft: Draft, person: str, origin: Origin, identity: LostId | None, has_id: bool, *, is_spelled: bool
+) -> str:
     """Why the registration lines do not prove that there was one such person."""
     key = person.removeprefix(MISSING)
     book = draft.site.registrations
@@ -129,14 +135,18 @@ def _why_doubtful(draft: Draft, person: str, origin: Origin, identity: LostId | 
         return "no registration line says when this user joined"
     if not book.is_told_clearly(key) and person not in draft.named_persons:
         return "the line can be divided into name and inviter in several ways"
-    if len(registrations) > 1:
+    if len(registrations) > 1 and not is_spelled:
         return f"the name was registered {len(registrations)} times"
     earliest = identity.earliest if identity else NO_MINUTE
     if earliest != NO_MINUTE and earliest + ONE_DAY < origin.minute:
         return "rows of this id are older than the registration"
-    if not has_id and not book.is_confirmed(key) and person not in draft.named_persons:
+    if not has_id and not book.is_confirmed(key):
         # The heal tool writes such a line for everybody in the table, also for users that an import invented.
-        return "only a line that the heal tool may have written tells of this user"
+        if person not in draft.named_persons:
+            return "only a line that the heal tool may have written tells of this user"
+        trace = _earliest_trace(draft, person, None)
+        if trace != NO_MINUTE and trace + ONE_DAY < origin.minute:
+            return "rows of this name are older than the registration"
     return ""
 
 
@@ -177,7 +187,7 @@ def _refuse_unsound(draft: Draft) -> None:
         action = draft.actions[place]
         changed = _in_review(action, action.reason or reason)
         draft.actions[place] = changed
-        draft.returning[new[user_id]] = Returning(user_id, changed, user.minute)
+        draft.returning[new[user_id]] = replace(user, action=changed)
 
 
 def _in_review(action: Action, reason: str) -> Action:

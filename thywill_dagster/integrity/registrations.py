@@ -176,7 +176,7 @@ class RegistrationBook:
             user_id: the user's id, to find the token that was used by it.
             token: the token that the user row names.
             created_minute: of the user row; chooses between several registrations of the name.
-            spelling: if given, only lines with exactly this spelling count.
+            spelling: if given and registered, only lines with exactly this spelling count.
         """
         lines = self._lines_of_registration(key, created_minute, spelling)
         invitations = [line for line in lines if line.inviter]
@@ -220,13 +220,16 @@ class RegistrationBook:
     def _lines_of_registration(
         self, key: str, created_minute: int | None, spelling: str | None
     ) -> list[RegistrationLine]:
-        """The lines of one registration: the one at ``created_minute``, otherwise the first."""
-        lines = [line for line in self._lines.get(key, ()) if spelling in (None, line.name)]
+        """The lines of one registration: the one at ``created_minute``; of all if that fits none of several."""
+        lines = self._lines.get(key, [])
+        lines = [line for line in lines if line.name == spelling] or lines
         if created_minute is not None:
             for tolerance in (NEAR_MINUTES, SAME_DAY_MINUTES):
                 near = [line for line in lines if abs(line.minute - created_minute) <= tolerance]
                 if near:
                     return near
+            if len(starts := self.registrations_of(key, spelling)) > 1:
+                return [line for line in lines if any(abs(line.minute - start) <= NEAR_MINUTES for start in starts)]
         invited = [line for line in lines if line.inviter]
         if not lines:
             return []

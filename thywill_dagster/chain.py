@@ -30,7 +30,7 @@ from thywill_dagster.identity.validation import find_unsound_users
 from thywill_dagster.integrity.columns import NO_MINUTE
 from thywill_dagster.integrity.detection import Detection, detect
 from thywill_dagster.integrity.findings import FINDING_KINDS, count_findings
-from thywill_dagster.integrity.paths import ArchivePaths
+from thywill_dagster.integrity.paths import ArchivePaths, suffix_of_temporary
 from thywill_dagster.integrity.relations import TABLE_COLUMNS
 from thywill_dagster.integrity.site import SiteView
 from thywill_dagster.monitoring.recording import record_look
@@ -683,12 +683,20 @@ def _reading_context(settings: SiteSettings, snapshot: Snapshot) -> ReadingConte
     }
     paths = ArchivePaths.build(settings.archives, settings.app_dir, ())
     owners: dict[str, set[str]] = {}
+    owners_of_copies: dict[str, set[str]] = {}
     for prayer_id, stored in zip(prayers["id"], prayers["text_file_path"], strict=True):
         if stored and (path := paths.locate(stored)) is not None:
             owners.setdefault(path, set()).add(prayer_id)
+        elif stored and (path := suffix_of_temporary(stored)) is not None:
+            owners_of_copies.setdefault(path, set()).add(prayer_id)
     names = read_table(snapshot, "user", ("display_name",))["display_name"]
     return ReadingContext(
         texts=texts,
         names=frozenset(names),
-        prayer_id_by_path={path: next(iter(ids)) for path, ids in owners.items() if len(ids) == 1},
+        prayer_id_by_path=_only_owners(owners),
+        prayer_id_by_copy=_only_owners(owners_of_copies),
     )
+
+
+def _only_owners(owners: Mapping[str, set[str]]) -> Mapping[str, str]:
+    return {path: next(iter(ids)) for path, ids in owners.items() if len(ids) == 1}

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from thywill_dagster.identity.normalise import lookup_key
 from thywill_dagster.identity.username_mapping import CONFLICT, MISSING, NOBODY, is_missing, is_user
 from thywill_dagster.integrity.authors import Authors
 from thywill_dagster.integrity.clocks import find_doubled_hours
@@ -116,6 +117,7 @@ class Reconciliation:
         authors: who wrote which prayer.
         origins: user id to how that user came.
         groups: the rows that tell of events, by name of their group.
+        decided: person without a user to the user whom the decisions file makes of the person's id.
     """
 
     authors: Authors
@@ -123,6 +125,7 @@ class Reconciliation:
     lost: list[LostReference] = field(default_factory=list)
     ids: dict[str, LostId] = field(default_factory=dict)
     origins: dict[str, Origin] = field(default_factory=dict)
+    decided: dict[str, str] = field(default_factory=dict)
 
 
 def reconcile(site: SiteView) -> Reconciliation:
@@ -382,7 +385,7 @@ class _Reconciler:
         """How many ids without a user row can have been this person's.
 
         Somebody without a row had one. The merge leaves one for each further user of a name, which is a further
-        spelling or a further registration.
+        spelling or a further registration; and one for each name that the decisions file merges into this one.
         """
         if is_missing(person):
             lines = self.site.registrations.lines_of(person.removeprefix(MISSING))
@@ -391,7 +394,11 @@ class _Reconciler:
             return 0
         key = self.site.keys_of_users[person]
         spellings = {*self.site.spellings_of(key), self.user_ids[person]}
-        return max(len(spellings), len(self.site.registrations.registrations_of(key))) - 1
+        merged = sum(
+            survivor == person and former not in self.user_ids and bool(self.site.spellings_of(lookup_key(former)))
+            for former, survivor in self.site.mapping.merges.items()
+        )
+        return max(len(spellings), len(self.site.registrations.registrations_of(key))) - 1 + merged
 
     def _constrain_by_id(self, timed: Sequence[LostReference]) -> set[_Cell]:
         """Believes well supported ids for undecided rows; returns the cells of which something was learnt."""

@@ -48,9 +48,10 @@ def _plan_lost(draft: Draft, lost: LostReference, person: str) -> None:
             return
         user_id, needed, reason = user.user_id, (user.action.action_id,), user.why_not_of(lost.minute)
     else:
-        earliest = _earliest_minute(draft, lost, person)
+        # Whose a former id was is the operator's to say, whenever its rows were written.
+        earliest = NO_MINUTE if lost.rule == "decided_merge" else _earliest_minute(draft, lost, person)
         reason = draft.why_not_survivor(person, earliest)
-        if earliest != lost.minute:
+        if earliest not in (NO_MINUTE, lost.minute):
             reason = reason or draft.why_not_survivor(person, lost.minute)
         user_id = draft.who_stays(person)
     key = shown_key(lost.table, lost.primary_key)

@@ -30,6 +30,10 @@ ADMIN_ID = "admin"
 EVIDENCE_SHOWN = 12
 """Lines of evidence of a former user; all of them could be thousands."""
 
+DECIDED_BY_ID = (
+    "the decisions file says that the id of this person was merged into another user; name the person there too"
+)
+
 ENOUGH_SUPPORT = 2
 """Independent facts that stand for a registration line where the archives hold none."""
 
@@ -45,6 +49,9 @@ def plan_users(draft: Draft) -> None:
     persons = {reference.person for reference in lost if reference.person and is_missing(reference.person)}
     persons.update(draft.of_kind("missing_user")["primary_key"])
     persons.update(wrong.person for wrong in draft.detection.wrong if is_missing(wrong.person))
+    for person in persons & draft.reconciliation.decided.keys():
+        draft.leave(("user", person, "id"), DECIDED_BY_ID)
+    persons -= draft.reconciliation.decided.keys()
     claims: dict[str, list[Claim]] = {}
     for lost_id, identity in draft.reconciliation.ids.items():
         if identity.person in persons:

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from thywill_dagster.archives.model import PrayerTexts, ReadingContext
-from thywill_dagster.integrity.paths import ArchivePaths
+from thywill_dagster.integrity.paths import ArchivePaths, suffix_of_temporary
 from thywill_dagster.settings import SiteSettings
 from thywill_dagster.store.snapshot import Snapshot, read_table
 
@@ -40,15 +40,23 @@ def build_reading_context(settings: SiteSettings, snapshot: Snapshot) -> Reading
     }
     paths = ArchivePaths.build(settings.archives, settings.app_dir, ())
     owners: dict[str, set[str]] = {}
+    owners_of_copies: dict[str, set[str]] = {}
     for prayer_id, stored in zip(prayers["id"], prayers["text_file_path"], strict=True):
         if stored and (path := paths.locate(stored)) is not None:
             owners.setdefault(path, set()).add(prayer_id)
+        elif stored and (path := suffix_of_temporary(stored)) is not None:
+            owners_of_copies.setdefault(path, set()).add(prayer_id)
     names = read_table(snapshot, "user", ("display_name",))["display_name"]
     return ReadingContext(
         texts=texts,
         names=frozenset(names),
-        prayer_id_by_path={path: next(iter(ids)) for path, ids in owners.items() if len(ids) == 1},
+        prayer_id_by_path=_only_owners(owners),
+        prayer_id_by_copy=_only_owners(owners_of_copies),
     )
+
+
+def _only_owners(owners: Mapping[str, set[str]]) -> Mapping[str, str]:
+    return {path: next(iter(ids)) for path, ids in owners.items() if len(ids) == 1}
 
 
 def _known_testimonies(snapshot: Snapshot) -> Mapping[str, Sequence[str]]:

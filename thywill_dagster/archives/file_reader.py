@@ -239,8 +239,8 @@ class FileReader:
         if about == "tag":
             return subject, texts and texts.tag, self.tags.proved.get(subject)
         if about == "owner":
-            owner = self.context.prayer_id_by_path.get(subject)
-            return owner and (subject, owner)
+            owners = self.context.prayer_id_by_path.get(subject), self.context.prayer_id_by_copy.get(subject)
+            return any(owners) and (subject, *owners)
         return subject if subject in self.context.names else None
 
 

@@ -203,11 +203,14 @@ class ReadingContext:
         texts: prayer id to its texts.
         names: display names of the users.
         prayer_id_by_path: archive path (relative to the root) to the only prayer whose row points to it.
+        prayer_id_by_copy: the same of rows that point to a copy of the file, in the folder of an import. The copy
+            may have been numbered differently, so that only the prayer's whole text proves that it is the file.
     """
 
     texts: Mapping[str, PrayerTexts] = field(default_factory=dict)
     names: frozenset[str] = frozenset()
     prayer_id_by_path: Mapping[str, str] = field(default_factory=dict)
+    prayer_id_by_copy: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def broken_names(self) -> Mapping[str, Sequence[Sequence[str]]]:
@@ -238,6 +241,7 @@ class ParsedFile:
         broken_names: what stood in the name's place of lines that begin like an entry and end like none: the
             first part of a name with a line break leaves such a line.
         tag: first line of the tag in a prayer file's header; None without one.
+        reading: how the activity section of a prayer file with a header was found.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
@@ -249,6 +253,7 @@ class ParsedFile:
     questions: list[Question] = field(default_factory=list)
     broken_names: list[str] = field(default_factory=list)
     tag: str | None = None
+    reading: str = ""
 
     def add_problem(self, line: int, reason: str) -> None:
         """Accounts for one line that cannot be used."""

@@ -121,10 +121,20 @@ def parse_prayer_file(text: str, path: str, context: ReadingContext) -> ParsedFi
         return _parse_without_header(lines, path, context, parsed)
 
     prayer_id, author = header.groups()
-    owner = prayer_id
-    if prayer_id == TEMPORARY_ID:
-        parsed.questions.append(("owner", path))
-        owner = context.prayer_id_by_path.get(path, TEMPORARY_ID)
+    if prayer_id != TEMPORARY_ID:
+        return _parse_with_header(text, lines, prayer_id, author, context, parsed)
+    parsed.questions.append(("owner", path))
+    if path not in context.prayer_id_by_path and (owner := context.prayer_id_by_copy.get(path)):
+        attempt = _parse_with_header(text, lines, owner, author, context, ParsedFile(questions=parsed.questions))
+        if attempt.reading == "database":
+            return attempt
+    owner = context.prayer_id_by_path.get(path, TEMPORARY_ID)
+    return _parse_with_header(text, lines, owner, author, context, parsed)
+
+
+def _parse_with_header(
+    text: str, lines: list[str], owner: str, author: str, context: ReadingContext, parsed: ParsedFile
+) -> ParsedFile:
     texts = context.texts.get(owner)
     parsed.questions.append(("texts", owner))
     parsed.counts["header"] += 1
@@ -145,6 +155,7 @@ def parse_prayer_file(text: str, path: str, context: ReadingContext) -> ParsedFi
     if reading == "no_marker":
         parsed.problems.append((0, "no activity section: the file was cut off or is not a prayer file"))
     read_activity(lines, start, owner, texts, context, parsed, is_tainted=is_tainted)
+    parsed.reading = reading
     parsed.prayer = (
         owner,
         author,

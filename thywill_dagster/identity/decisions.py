@@ -192,7 +192,18 @@ def render_decisions(decisions: Decisions) -> str:
 def render_yaml(content: object) -> str:
     """YAML as a person would write it: names unescaped, one entry on a line."""
     # Names are not folded over lines, so that a line can be found again by searching for the name.
-    return yaml.safe_dump(content, allow_unicode=True, sort_keys=False, width=10**9)
+    return yaml.dump(content, Dumper=_Dumper, allow_unicode=True, sort_keys=False, width=10**9)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes what does not print: YAML itself holds some of these characters for line breaks."""
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if text.isprintable() else '"')
+
+
+_Dumper.add_representer(str, _represent_text)
 
 
 def _forms_of(name: str, user_id: str) -> Iterator[str]:

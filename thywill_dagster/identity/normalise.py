@@ -6,7 +6,7 @@ is *not* unified, and lower-casing is not case-folding: these are the applicatio
 
 from __future__ import annotations
 
-import unicodedata
+import re
 from functools import lru_cache
 
 MAXIMUM_LENGTH = 100
@@ -22,9 +22,9 @@ their own, because the application's repair tools write them into files of their
 
 _DELETED_USER = "deleteduser"
 
-_LINE_BREAKING = frozenset({"Cc", "Cs", "Zl", "Zp"})
-"""Unicode categories that no name may hold: control characters and line separators would make one line of an
-archive look like two, lone surrogates are bytes that were no text."""
+_UNWRITABLE = re.compile("[\\n\\r\\0\ud800-\udfff]")
+"""What no name may hold: the line breaks of the archive would make two lines of one, a NUL makes a line unreadable,
+lone surrogates are bytes that were no text. Other separators and control characters stay inside a line."""
 
 
 @lru_cache(maxsize=200_000)
@@ -57,6 +57,6 @@ def why_unusable(name: str) -> str:
     """
     if not lookup_key(name):
         return f"the name is empty or longer than {MAXIMUM_LENGTH} characters, so that the application never finds it"
-    if any(unicodedata.category(character) in _LINE_BREAKING for character in name):
-        return "the name holds a line break, a control character or undecodable bytes"
+    if _UNWRITABLE.search(name):
+        return "the name holds a line break, a NUL or undecodable bytes"
     return ""

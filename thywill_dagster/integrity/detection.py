@@ -17,6 +17,7 @@ from thywill_dagster.identity.username_mapping import CONFLICT, is_missing, is_u
 from thywill_dagster.integrity.clocks import month_of_minute
 from thywill_dagster.integrity.columns import NO_MINUTE, NOTHING, Flags, Numbers, is_in, minutes_of
 from thywill_dagster.integrity.consistency import Agreement
+from thywill_dagster.integrity.decided_ids import follow_decided_ids
 from thywill_dagster.integrity.event_rows import MARKS, Case, EventGroup, EventRow, GroupRows, reference_of
 from thywill_dagster.integrity.findings import Finding, findings_frame
 from thywill_dagster.integrity.matching import TOLERANCE_MINUTES, Fact
@@ -135,6 +136,7 @@ class _Detector:
     def __init__(self, site: SiteView) -> None:
         self.site = site
         self.reconciliation = reconcile(site)
+        follow_decided_ids(site, self.reconciliation)
         self.unsettled = 0
         self.agreements: dict[str, Agreement] = {}
         self.wrong: list[WrongReference] = []

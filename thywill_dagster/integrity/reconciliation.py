@@ -20,7 +20,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from thywill_dagster.identity.username_mapping import CONFLICT, NOBODY, is_missing, is_user
+from thywill_dagster.identity.normalise import lookup_key
+from thywill_dagster.identity.username_mapping import CONFLICT, MISSING, NOBODY, is_missing, is_user
 from thywill_dagster.integrity.authors import Authors
 from thywill_dagster.integrity.clocks import find_doubled_hours
 from thywill_dagster.integrity.columns import NO_MINUTE, as_minutes
@@ -118,6 +119,7 @@ class Reconciliation:
         authors: who wrote which prayer.
         origins: user id to how that user came.
         groups: the rows that tell of events, by name of their group.
+        decided: person without a user to the user whom the decisions file makes of the person's id.
     """
 
     authors: Authors
@@ -125,6 +127,7 @@ class Reconciliation:
     lost: list[LostReference] = field(default_factory=list)
     ids: dict[str, LostId] = field(default_factory=dict)
     origins: dict[str, Origin] = field(default_factory=dict)
+    decided: dict[str, str] = field(default_factory=dict)
 
 
 def _cell_of(lost: LostReference) -> _Cell:
@@ -323,7 +326,11 @@ class _Reconciler:
         ):
             created = self.site.created_minutes[user_id]
             origin = self.site.registrations.origin_of(
-                self.site.keys_of_users[user_id], user_id, token, None if created == NO_MINUTE else created
+                self.site.keys_of_users[user_id],
+                user_id,
+                token,
+                None if created == NO_MINUTE else created,
+                spelling=self.user_ids[user_id],
             )
             self.result.origins[user_id] = origin
             if value in self.user_ids or (is_empty_reference(value, self.user_ids) and origin.is_root):
@@ -422,15 +429,20 @@ class _Reconciler:
         """How many ids without a user row can have been this person's.
 
         Somebody without a row had one. The merge leaves one for each further user of a name, which is a further
-        spelling or a further registration.
+        spelling or a further registration; and one for each name that the decisions file merges into this one.
         """
         if is_missing(person):
-            return 1
+            lines = self.site.registrations.lines_of(person.removeprefix(MISSING))
+            return max(1, len({line.name for line in lines}))
         if not is_user(person):
             return 0
         key = self.site.keys_of_users[person]
         spellings = {*self.site.spellings_of(key), self.user_ids[person]}
-        return max(len(spellings), len(self.site.registrations.registrations_of(key))) - 1
+        merged = sum(
+            survivor == person and former not in self.user_ids and bool(self.site.spellings_of(lookup_key(former)))
+            for former, survivor in self.site.mapping.merges.items()
+        )
+        return max(len(spellings), len(self.site.registrations.registrations_of(key))) - 1 + merged
 
     def _constrain_by_id(self, timed: Sequence[LostReference]) -> set[_Cell]:
         """Believes well supported ids for undecided rows; returns the cells of which something was learnt."""

@@ -161,7 +161,13 @@ class RegistrationBook:
         return tokens[0] if len(tokens) == 1 else None
 
     def origin_of(
-        self, key: str, user_id: str = "", token: str | None = None, created_minute: int | None = None
+        self,
+        key: str,
+        user_id: str = "",
+        token: str | None = None,
+        created_minute: int | None = None,
+        *,
+        spelling: str | None = None,
     ) -> Origin:
         """How the user came, by all witnesses.
 
@@ -170,8 +176,9 @@ class RegistrationBook:
             user_id: the user's id, to find the token that was used by it.
             token: the token that the user row names.
             created_minute: of the user row; chooses between several registrations of the name.
+            spelling: if given and registered, only lines with exactly this spelling count.
         """
-        lines = self._lines_of_registration(key, created_minute)
+        lines = self._lines_of_registration(key, created_minute, spelling)
         invitations = [line for line in lines if line.inviter]
         # A line that can be split in several ways says that there was an invitation, not by whom.
         clear = [line for line in invitations if not line.is_ambiguous]
@@ -210,14 +217,19 @@ class RegistrationBook:
             return answer("", True)
         return answer(None, False, "" if not lines else "only a line that was written when archives were healed")
 
-    def _lines_of_registration(self, key: str, created_minute: int | None) -> list[RegistrationLine]:
-        """The lines of one registration: the one at ``created_minute``, otherwise the first."""
+    def _lines_of_registration(
+        self, key: str, created_minute: int | None, spelling: str | None
+    ) -> list[RegistrationLine]:
+        """The lines of one registration: the one at ``created_minute``; of all if that fits none of several."""
         lines = self._lines.get(key, [])
+        lines = [line for line in lines if line.name == spelling] or lines
         if created_minute is not None:
             for tolerance in (NEAR_MINUTES, SAME_DAY_MINUTES):
                 near = [line for line in lines if abs(line.minute - created_minute) <= tolerance]
                 if near:
                     return near
+            if len(starts := self.registrations_of(key, spelling)) > 1:
+                return [line for line in lines if any(abs(line.minute - start) <= NEAR_MINUTES for start in starts)]
         invited = [line for line in lines if line.inviter]
         if not lines:
             return []

@@ -19,6 +19,7 @@ from thywill_dagster.integrity.site import SiteView
 from thywill_dagster.repair.actions import RISK_ORDER, Action, Plan
 from thywill_dagster.repair.planning.draft import Cell, Draft, Options, TableColumn
 from thywill_dagster.repair.planning.inserts import plan_inserts
+from thywill_dagster.repair.planning.invite_circles import plan_circles
 from thywill_dagster.repair.planning.inviters import plan_inviters
 from thywill_dagster.repair.planning.limits import restrict_actions, settle_statuses, with_caps
 from thywill_dagster.repair.planning.merges import NEEDS_CONSENT, find_merges, plan_merges
@@ -44,7 +45,6 @@ _REASON_BY_KIND: Mapping[str, str] = {
     "mark_user_differs": "a user who exists is not replaced",
     "log_user_differs": "a user who exists is not replaced",
     "inviter_differs": "an inviter who exists is not replaced",
-    "invite_cycle": "nothing says which of the invitations is wrong",
     "reference_to_unknown_prayer": "the prayer is not in the archives either, or is not inserted without its option",
     "reference_to_unknown_record": "the archives do not hold such records",
 }
@@ -103,6 +103,7 @@ def build_plan(
     draft = Draft(site, detection, columns, options or Options())
     merges = find_merges(draft)
     plan_users(draft)
+    plan_circles(draft)
     plan_inviters(draft)
     plan_references(draft)
     plan_paths(draft)

@@ -37,7 +37,7 @@ HOW_TO_DECIDE: Sequence[tuple[str, str]] = (
     ("--merge-duplicates", "Are they one person? Then give --merge-duplicates, or write the pair under merge: in the"
      " decisions file; if they are not, under distinct:."),
     ("may have been renamed", "If it is the same person, write the old name under aliases: in the decisions file. If"
-     " it is somebody else, write both under distinct: and insert the user by hand, or leave it."),
+     " it is somebody else, write both names under distinct: and plan again, or leave it."),
     ("claim this user", "Look at the rows of each id, in the evidence. If one is right, correct one of its cells by"
      " hand and plan again: the tie is gone."),
     ("was registered", "The name had several owners. Say by aliases: which user an old spelling means, or leave the"

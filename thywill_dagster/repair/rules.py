@@ -10,6 +10,8 @@ RULES: Mapping[str, str] = {
     "registered_person": "a person is registered in the archives, has no user row and no id is known:"
     " a row is created under an id that is computed from the name",
     "registration": "registration lines and the invite token say who invited the user",
+    "broken_circle": "invitations make a circle, so that one of them is wrong, and the witnesses of this user's"
+    " registration name another inviter",
     "archived_author": "line 1 of the prayer's file and the monthly line say who wrote it",
     "only_matching": "every assignment of the prayer's rows to its lines gives this row the same user",
     "line_order": "as many rows as lines stand in one minute, so their order decides",

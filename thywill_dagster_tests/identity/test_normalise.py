@@ -76,9 +76,14 @@ def test_names_that_only_begin_like_one_are_no_placeholders(name: str) -> None:
     assert not is_placeholder(name)
 
 
-@pytest.mark.parametrize("name", ["Ann\nLee", "Ann\x00", "Ann\u2028Lee", "Ann\udc80", "a\x85b", "a\tb"])
+@pytest.mark.parametrize("name", ["Ann\nLee", "Ann\x00", "Ann\rLee", "Ann\udc80", "a\r\nb"])
 def test_a_name_that_would_break_a_line_of_the_archive_is_unusable(name: str) -> None:
     assert why_unusable(name) != ""
+
+
+@pytest.mark.parametrize("name", ["Ann\u2028Lee", "a\x85b", "a\tb", "a\x1cb"])
+def test_what_the_application_writes_into_one_line_is_usable(name: str) -> None:
+    assert why_unusable(name) == ""
 
 
 @pytest.mark.parametrize("name", ["A", "Bo by Lo", "A - B", "Zoë", "Ann\u00a0Lee", 'a|b: "c"', "x" * 100, "👩\u200d👧"])

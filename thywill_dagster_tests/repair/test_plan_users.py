@@ -222,6 +222,70 @@ def test_two_users_that_the_application_holds_for_the_same_are_never_restored(si
     assert len(ready) <= 1
 
 
+def of_two_spellings(site: SmallSite, *, second: str = "2025-01-20 09:15", day: int = 12) -> tuple[str, str]:
+    """Pad with an early and a late prayer and pad with one, by default between them; both gone."""
+    one, other = site.user("Pad", "2025-01-03 09:15", "Ann"), site.user("pad", second)
+    leave_traces(site, one, day=10)
+    leave_traces(site, other, day=day)
+    leave_traces(site, one, day=14)
+    for user in (one, other):
+        site.insert("prayerskip", id=f"skip {user}", user_id=user, prayer_id="x",
+                    created_at="2025-02-13 09:00:00.000000")  # fmt: skip
+        site.delete("user", user)
+    return one, other
+
+
+def test_of_two_spellings_that_are_gone_the_oldest_comes_back_and_gets_the_rows_of_both(site: SmallSite) -> None:
+    one, other = of_two_spellings(site)
+    proposal = site.repair()
+    restored = action_on(proposal, "user", one)
+    assert restored.after["display_name"] == "Pad" and restored.after["created_at"] == "2025-01-03 09:15:00.000000"
+    assert site.cell("user", one, "invited_by_user_id") == "admin"
+    assert action_on(proposal, "user", other) is None
+    assert site.one("SELECT count(*) FROM prayer WHERE author_id != ?", one) == 0
+    assert site.one("SELECT count(*) FROM prayermark WHERE user_id != ?", one) == 0
+    assert site.one("SELECT count(*) FROM prayerskip WHERE user_id != ?", one) == 0
+    assert not site.plan().plan.ready
+
+
+def test_the_spelling_that_an_id_has_comes_back_however_much_more_another_id_has(site: SmallSite) -> None:
+    one, other = of_two_spellings(site)
+    for day in range(20, 24):
+        leave_traces(site, other, name="pad", day=day)
+    assert action_on(site.plan(), "user", one).after["display_name"] == "Pad"
+
+
+def test_if_only_the_later_spelling_has_an_id_that_one_comes_back(site: SmallSite) -> None:
+    one, other = of_two_spellings(site)
+    for table, column in (("prayer", "author_id"), ("prayermark", "user_id"), ("prayer_activity_log", "user_id")):
+        site.connection.execute(f"UPDATE {table} SET {column} = NULL WHERE {column} = ?", (one,))
+    site.delete("prayerskip", f"skip {one}")
+    restored = action_on(site.repair(), "user", other)
+    assert restored.after["display_name"] == "pad" and restored.after["created_at"] == "2025-01-20 09:15:00.000000"
+    assert site.one("SELECT count(*) FROM prayer WHERE author_id = ?", other) == 3
+
+
+def test_an_id_whose_rows_mix_the_spellings_needs_a_person(site: SmallSite) -> None:
+    one, _ = of_two_spellings(site)
+    leave_traces(site, one, name="pad", day=16)
+    assert not site.plan().plan.ready
+
+
+def test_of_several_ids_of_one_spelling_none_is_chosen(site: SmallSite) -> None:
+    one, _ = of_two_spellings(site)
+    prayer = site.one("SELECT id FROM prayer WHERE author_id = ?", one)
+    site.set("prayer", prayer, author_id="e" * 32)
+    for mark in ("prayermark", "prayer_activity_log"):
+        site.connection.execute(f"UPDATE {mark} SET user_id = ? WHERE prayer_id = ?", ("e" * 32, prayer))
+    assert not site.plan().plan.ready
+
+
+def test_a_spelling_that_was_registered_after_the_other_was_last_used_may_be_another_persons(site: SmallSite) -> None:
+    one, _ = of_two_spellings(site, second="2025-02-15 09:15", day=20)
+    assert "registered 2 times" in action_on(site.plan(), "user", one).reason
+    assert not site.plan().plan.ready
+
+
 def test_too_many_users_at_once_need_the_expected_number(site: SmallSite) -> None:
     for number in range(25):
         site.user(f"Person {number}", f"2025-01-03 09:{10 + number}", row=False)

@@ -14,11 +14,14 @@ from thywill_dagster.integrity.columns import NO_MINUTE
 from thywill_dagster.integrity.detection import PATH_TABLES, Detection
 from thywill_dagster.integrity.paths import common_style, files_by_prayer
 from thywill_dagster.integrity.reconciliation import ONE_DAY, Reconciliation
+from thywill_dagster.integrity.registrations import Origin
 from thywill_dagster.integrity.site import SiteView
 from thywill_dagster.repair.actions import Action
 
 Cell = tuple[str, str, str]
 """Table, primary key, column."""
+
+REGISTERED_LATER = "the user of this name was registered later: another person may have had the name before"
 
 MODEL_DEFAULTS: Mapping[tuple[str, str], int] = {
     ("user", "welcome_message_dismissed"): 0,
@@ -60,11 +63,26 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Returning:
-    """A former user who is to come back: under which id, by which action, registered in which minute."""
+    """A former user who is to come back.
+
+    Attributes:
+        user_id: the id.
+        action: what brings the user back.
+        minute: since when the user was there: registered then, or of the first row that tells of the user.
+        origin: how the user came.
+    """
 
     user_id: str
     action: Action
     minute: int
+    origin: Origin
+
+    def why_not_of(self, minute: int) -> str:
+        """Why a row of this time may be about another person of the same name; empty if it cannot."""
+        registered = self.origin.minute
+        if registered is None or minute == NO_MINUTE or registered <= minute + ONE_DAY:
+            return ""
+        return REGISTERED_LATER
 
 
 @dataclass
@@ -176,7 +194,7 @@ class Draft:
             return ""
         presence = self.site.earliest_presence[user_id]
         if presence > minute + ONE_DAY:
-            return "the user of this name was registered later: another person may have had the name before"
+            return REGISTERED_LATER
         if any(presence + ONE_DAY < again <= minute for again in self.site.registrations_of(user_id)):
             return "the name was registered again before this row: it may be about another person"
         return ""

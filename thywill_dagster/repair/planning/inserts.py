@@ -110,7 +110,7 @@ def _find_user(draft: Draft, person: str | None, minute: int) -> _Who:
         user = draft.returning.get(person)
         if user is None:
             return _Who("", (), "the user is not brought back")
-        return _Who(user.user_id, (user.action.action_id,))
+        return _Who(user.user_id, (user.action.action_id,), user.why_not_of(minute))
     if not is_user(person):
         return _Who("", (), "several users match the name in the archive")
     return _Who(draft.who_stays(person), (), draft.why_not_survivor(person, minute))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from thywill_dagster.identity.username_mapping import MISSING, is_missing, is_user
+from thywill_dagster.identity.username_mapping import is_missing, is_user
 from thywill_dagster.integrity.columns import NO_MINUTE
 from thywill_dagster.integrity.reconciliation import ONE_DAY
 from thywill_dagster.repair.actions import Action
@@ -19,19 +19,17 @@ def plan_inviters(draft: Draft) -> None:
             draft.leave(("user", user_id, "invited_by_user_id"), reference.reason)
             continue
         minute = draft.site.created_minutes[user_id]
-        _plan_inviter(draft, user_id, reference.value, reference.person, reference.evidence, minute, reference.rule, ())
-    book = draft.site.registrations
-    for person, user in sorted(draft.returning.items()):
-        token = book.token_of(user.user_id)
-        origin = book.origin_of(person.removeprefix(MISSING), user.user_id, token)
+        plan_inviter(draft, user_id, reference.value, reference.person, reference.evidence, minute, reference.rule, ())
+    for _, user in sorted(draft.returning.items()):
+        origin = user.origin
         if origin.inviter and (is_user(origin.inviter) or is_missing(origin.inviter)):
             needed = (user.action.action_id,)
-            _plan_inviter(
+            plan_inviter(
                 draft, user.user_id, None, origin.inviter, origin.evidence, user.minute, "registration", needed
             )
 
 
-def _plan_inviter(
+def plan_inviter(
     draft: Draft,
     user_id: str,
     before: str | None,
@@ -40,45 +38,68 @@ def _plan_inviter(
     minute: int,
     rule: str,
     needed: tuple[str, ...],
-) -> None:
+) -> Action | None:
+    """Proposes one inviter; None, with the reason noted, if it is nobody who is or comes there, or needs no change.
+
+    Args:
+        draft: the plan in the making.
+        user_id: who was invited.
+        before: the cell as it is.
+        person: who invited.
+        evidence: what says so.
+        minute: since when the invited user was there.
+        rule: what decided.
+        needed: what must be done before.
+    """
     cell = ("user", user_id, "invited_by_user_id")
     inviter_id = person
-    inviter_minute = draft.site.earliest_presence.get(person, NO_MINUTE)
     if is_missing(person):
         inviter = draft.returning.get(person)
         if inviter is None:
             draft.leave(cell, "nothing proves that the inviter was ever registered")
-            return
-        inviter_id, inviter_minute = inviter.user_id, inviter.minute
+            return None
+        inviter_id = inviter.user_id
         if before == inviter_id:
             draft.heal(cell, inviter)
-            return
+            return None
         needed = (*needed, inviter.action.action_id)
     inviter_id = draft.who_stays(inviter_id)
-    reason = ""
-    if inviter_minute > minute + ONE_DAY and minute != NO_MINUTE:
-        reason = "the inviter was registered later"
-    elif _is_below(draft, inviter_id, user_id):
+    reason = _why_too_late(draft, person, minute)
+    if not reason and _is_below(draft, inviter_id, user_id):
         reason = "the inviter was invited by this user"
-    else:
+    if not reason:
         draft.inviters[user_id] = inviter_id
-    draft.actions.append(
-        Action(
-            action="set_inviter",
-            table="user",
-            primary_key=user_id,
-            column="invited_by_user_id",
-            before=before,
-            after=inviter_id,
-            rule=rule,
-            risk="high",
-            evidence=evidence,
-            status="needs_review" if reason else "ready",
-            reason=reason,
-            depends_on=needed,
-            finding=draft.kind_of(*cell, "user_without_inviter"),
-        )
+    action = Action(
+        action="set_inviter",
+        table="user",
+        primary_key=user_id,
+        column="invited_by_user_id",
+        before=before,
+        after=inviter_id,
+        rule=rule,
+        risk="high",
+        evidence=evidence,
+        status="needs_review" if reason else "ready",
+        reason=reason,
+        depends_on=needed,
+        finding=draft.kind_of(*cell, "user_without_inviter"),
     )
+    draft.actions.append(action)
+    return action
+
+
+def why_not_in_time(draft: Draft, user_id: str, inviter: str) -> str:
+    """Why this person cannot have invited this user; empty if nothing says so."""
+    if is_missing(inviter) and inviter not in draft.returning:
+        return "nothing proves that the inviter was ever registered"
+    return _why_too_late(draft, inviter, draft.site.created_minutes[user_id])
+
+
+def _why_too_late(draft: Draft, inviter: str, minute: int) -> str:
+    since = draft.site.earliest_presence.get(inviter, NO_MINUTE)
+    if is_missing(inviter):
+        since = draft.returning[inviter].minute
+    return "the inviter was registered later" if since > minute + ONE_DAY and minute != NO_MINUTE else ""
 
 
 def _is_below(draft: Draft, user_id: str, ancestor: str) -> bool:

@@ -10,6 +10,9 @@ from thywill_dagster.integrity.site import SiteView
 from thywill_dagster.repair.actions import Action
 from thywill_dagster.repair.planning.draft import Options
 
+OVERWRITING_RULES = frozenset({"two_witnesses", "broken_circle"})
+"""Rules that change a reference that leads to a user."""
+
 CAP_SHARE = 0.05
 CAP_MINIMUM = 20
 """Rows that a plan may insert and resolving references that it may overwrite: this share of the table, and always
@@ -39,8 +42,8 @@ def with_caps(actions: Sequence[Action], site: SiteView, options: Options) -> li
             "--expect-rows",
             lifting=inserted,
         )
-    overwritten = sum(action.rule == "two_witnesses" for action in result)
-    for table in ("prayer", "prayermark", "prayer_activity_log"):
+    overwritten = sum(action.rule in OVERWRITING_RULES for action in result)
+    for table in ("user", "prayer", "prayermark", "prayer_activity_log"):
         result = _cap(
             result,
             partial(_overwrites_in, table),
@@ -58,7 +61,7 @@ def _inserts_into(table: str, action: Action) -> bool:
 
 
 def _overwrites_in(table: str, action: Action) -> bool:
-    return action.rule == "two_witnesses" and action.table == table
+    return action.rule in OVERWRITING_RULES and action.table == table
 
 
 def _cap(

@@ -10,7 +10,7 @@ from thywill_dagster.integrity.relations import USER_REFERENCES, shown_key
 from thywill_dagster.integrity.site import SiteView
 from thywill_dagster.repair.actions import Action
 from thywill_dagster.repair.planning.draft import Draft
-from thywill_dagster.repair.planning.users import first_word
+from thywill_dagster.repair.planning.former_names import first_word
 
 WITNESSES_TO_OVERWRITE = 2
 """Independent lines, none of which can be forged, before a reference that leads to a user is changed."""
@@ -46,11 +46,12 @@ def _plan_lost(draft: Draft, lost: LostReference, person: str) -> None:
         if user is None:
             draft.leave((lost.table, lost.primary_key, lost.column), "the user is not brought back")
             return
-        user_id, needed = user.user_id, (user.action.action_id,)
+        user_id, needed, reason = user.user_id, (user.action.action_id,), user.why_not_of(lost.minute)
     else:
-        earliest = _earliest_minute(draft, lost, person)
+        # Whose a former id was is the operator's to say, whenever its rows were written.
+        earliest = NO_MINUTE if lost.rule == "decided_merge" else _earliest_minute(draft, lost, person)
         reason = draft.why_not_survivor(person, earliest)
-        if earliest != lost.minute:
+        if earliest not in (NO_MINUTE, lost.minute):
             reason = reason or draft.why_not_survivor(person, lost.minute)
         user_id = draft.who_stays(person)
     key = shown_key(lost.table, lost.primary_key)
@@ -99,7 +100,7 @@ def _plan_wrong(draft: Draft, wrong: WrongReference) -> None:
         if user is None:
             draft.leave(cell, "the user whom the archive names is not brought back")
             return
-        user_id, needed = user.user_id, (user.action.action_id,)
+        user_id, needed, reason = user.user_id, (user.action.action_id,), user.why_not_of(wrong.minute)
     else:
         reason = draft.why_not_survivor(wrong.person, wrong.minute)
         user_id = draft.who_stays(wrong.person)

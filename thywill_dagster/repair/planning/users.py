@@ -13,11 +13,13 @@ from thywill_dagster.identity.username_mapping import MISSING, is_missing
 from thywill_dagster.identity.validation import find_unsound_users
 from thywill_dagster.integrity.columns import NO_MINUTE
 from thywill_dagster.integrity.reconciliation import ONE_DAY, LostId
-from thywill_dagster.integrity.registrations import NEAR_MINUTES, Origin
+from thywill_dagster.integrity.registrations import Origin
 from thywill_dagster.integrity.relations import shown_key
 from thywill_dagster.integrity.site import SiteView
 from thywill_dagster.repair.actions import Action, CellValue
 from thywill_dagster.repair.planning.draft import MODEL_DEFAULTS, Draft, Returning
+from thywill_dagster.repair.planning.former_names import FormerNames
+from thywill_dagster.repair.planning.spelled_ids import Claim, choose_spelling
 
 USER_NAMESPACE = uuid.UUID("6f1d9f0e-5c0b-5b7a-9a53-7f2f8f1f2a10")
 """Namespace of the ids that are computed from names; changing it would give everybody another id."""
@@ -27,6 +29,10 @@ ADMIN_ID = "admin"
 
 EVIDENCE_SHOWN = 12
 """Lines of evidence of a former user; all of them could be thousands."""
+
+DECIDED_BY_ID = (
+    "the decisions file says that the id of this person was merged into another user; name the person there too"
+)
 
 ENOUGH_SUPPORT = 2
 """Independent facts that stand for a registration line where the archives hold none."""
@@ -43,87 +49,47 @@ def plan_users(draft: Draft) -> None:
     persons = {reference.person for reference in lost if reference.person and is_missing(reference.person)}
     persons.update(draft.of_kind("missing_user")["primary_key"])
     persons.update(wrong.person for wrong in draft.detection.wrong if is_missing(wrong.person))
-    claims: dict[str, list[tuple[int, str]]] = {}
+    for person in persons & draft.reconciliation.decided.keys():
+        draft.leave(("user", person, "id"), DECIDED_BY_ID)
+    persons -= draft.reconciliation.decided.keys()
+    claims: dict[str, list[Claim]] = {}
     for lost_id, identity in draft.reconciliation.ids.items():
         if identity.person in persons:
-            claims.setdefault(identity.person, []).append((identity.support, lost_id))
+            claims.setdefault(identity.person, []).append(Claim(identity.support, lost_id))
     told = draft.named_persons
     former = FormerNames(draft)
     for person in sorted(persons):
-        ranked = sorted(claims.get(person, ()), key=lambda claim: (-claim[0], claim[1]))
-        is_tie = len(ranked) > 1 and ranked[0][0] == ranked[1][0]
+        ranked = sorted(claims.get(person, ()), key=lambda claim: (-claim.support, claim.lost_id))
         if not ranked and person not in told and person not in former.registered:
             # Only a row that leads elsewhere names this person: nobody to bring back for that alone.
             continue
-        _plan_user(draft, person, ranked, is_tie, former)
+        _plan_user(draft, person, ranked, former)
     _refuse_unsound(draft)
 
 
-class FormerNames:
-    """Names that may be the former names of users who are still there.
-
-    The application normalises names in place and a person may rename by hand; archives keep the old spelling.
-    Two signs: rows of a user are told under a name that nobody has, although that is not what the importer's
-    habit of taking first words explains; or a user whose own name was never registered was created in the very
-    minute in which the name was.
-    """
-
-    def __init__(self, draft: Draft) -> None:
-        """Looks at users and at rows that lead to another user than the archives name."""
-        site = draft.site
-        self._draft = draft
-        self.registered = frozenset(MISSING + key for key in site.registrations.registered_keys())
-        self._told_of: dict[str, set[str]] = {}
-        for wrong in draft.detection.wrong:
-            if is_missing(wrong.person):
-                self._told_of.setdefault(wrong.person, set()).add(wrong.present)
-        offsets = {0}
-        for rows in draft.reconciliation.groups.values():
-            if rows.group.clock == "utc":
-                offsets.update(rows.clock.offsets)
-        self._created: dict[int, str] = {}
-        for user_id, minute in sorted(site.created_minutes.items()):
-            if minute != NO_MINUTE and not site.registrations.lines_of(site.keys_of_users[user_id]):
-                for offset in offsets:
-                    for near in range(-NEAR_MINUTES, NEAR_MINUTES + 1):
-                        self._created.setdefault(minute - offset + near, user_id)
-
-    def why_suspected(self, person: str, minute: int | None) -> str:
-        """Why somebody who is there may have had this name; empty if nothing says so."""
-        if minute is not None and minute in self._created:
-            return f"may have been renamed: user {self._created[minute]} was created in the same minute"
-        site = self._draft.site
-        key = person.removeprefix(MISSING)
-        for user_id in sorted(self._told_of.get(person, ())):
-            own = site.keys_of_users[user_id]
-            if own != first_word(key):
-                return f"may have been renamed: the archives tell of rows of user {user_id} under this name"
-        return ""
-
-
-def first_word(key: str) -> str:
-    """What the application's importer takes for the name of somebody with a longer one; empty for one word."""
-    head, space, _ = key.partition(" ")
-    return head if space else ""
-
-
-def _plan_user(draft: Draft, person: str, ranked: Sequence[tuple[int, str]], is_tie: bool, former: FormerNames) -> None:
+def _plan_user(draft: Draft, person: str, ranked: Sequence[Claim], former: FormerNames) -> None:
     site, book = draft.site, draft.site.registrations
     key = person.removeprefix(MISSING)
-    name = _spelling(site, person)
-    user_id = ranked[0][1] if ranked else new_user_id(name)
+    spelled = choose_spelling(draft, person, ranked)
+    if spelled:
+        ranked = spelled.claims
+    name = spelled.spelling if spelled else _spelling(site, person)
+    user_id = ranked[0].lost_id if ranked else new_user_id(name)
     token = book.token_of(user_id)
-    origin = book.origin_of(key, user_id, token)
+    origin = book.origin_of(key, user_id, token, spelling=spelled.spelling if spelled else None)
     identity = draft.reconciliation.ids.get(user_id)
     supporting = identity.evidence if identity else _evidence_of(draft, person)
     unproven: list[str] = []
     minute = origin.minute
-    reason = f"{sum(c[0] == ranked[0][0] for c in ranked)} ids claim this user with equal support" if is_tie else ""
-    reason = reason or _why_doubtful(draft, person, origin, identity, bool(ranked))
+    rivals = sum(claim.support == ranked[0].support for claim in ranked)
+    reason = f"{rivals} ids claim this user with equal support" if rivals > 1 else ""
+    reason = reason or _why_doubtful(draft, person, origin, identity, bool(ranked), is_spelled=spelled is not None)
     if minute is None:
         minute = max(_earliest_trace(draft, person, identity), 0)
         unproven.append("created_at")
-    reason = reason or former.why_suspected(person, origin.minute) or _why_not_restorable(site, user_id)
+    is_proven = token is not None or book.is_confirmed(key)
+    reason = reason or former.why_suspected(person, origin.minute, is_proven=is_proven)
+    reason = reason or _why_not_restorable(site, user_id)
     row: dict[str, CellValue] = {
         "id": user_id,
         "display_name": origin.name or name,
@@ -159,10 +125,12 @@ def _plan_user(draft: Draft, person: str, ranked: Sequence[tuple[int, str]], is_
         finding="missing_user",
     )
     draft.actions.append(action)
-    draft.returning[person] = Returning(user_id, action, minute)
+    draft.returning[person] = Returning(user_id, action, minute, origin)
 
 
-def _why_doubtful(draft: Draft, person: str, origin: Origin, identity: LostId | None, has_id: bool) -> str:
+def _why_doubtful(
+    draft: Draft, person: str, origin: Origin, identity: LostId | None, has_id: bool, *, is_spelled: bool
+) -> str:
     """Why the registration lines do not prove that there was one such person."""
     key = person.removeprefix(MISSING)
     book = draft.site.registrations
@@ -174,14 +142,18 @@ def _why_doubtful(draft: Draft, person: str, origin: Origin, identity: LostId | 
         return "no registration line says when this user joined"
     if not book.is_told_clearly(key) and person not in draft.named_persons:
         return "the line can be divided into name and inviter in several ways"
-    if len(registrations) > 1:
+    if len(registrations) > 1 and not is_spelled:
         return f"the name was registered {len(registrations)} times"
     earliest = identity.earliest if identity else NO_MINUTE
     if earliest != NO_MINUTE and earliest + ONE_DAY < origin.minute:
         return "rows of this id are older than the registration"
-    if not has_id and not book.is_confirmed(key) and person not in draft.named_persons:
+    if not has_id and not book.is_confirmed(key):
         # The heal tool writes such a line for everybody in the table, also for users that an import invented.
-        return "only a line that the heal tool may have written tells of this user"
+        if person not in draft.named_persons:
+            return "only a line that the heal tool may have written tells of this user"
+        trace = _earliest_trace(draft, person, None)
+        if trace != NO_MINUTE and trace + ONE_DAY < origin.minute:
+            return "rows of this name are older than the registration"
     return ""
 
 
@@ -222,7 +194,7 @@ def _refuse_unsound(draft: Draft) -> None:
         action = draft.actions[place]
         changed = _in_review(action, action.reason or reason)
         draft.actions[place] = changed
-        draft.returning[new[user_id]] = Returning(user_id, changed, user.minute)
+        draft.returning[new[user_id]] = replace(user, action=changed)
 
 
 def _in_review(action: Action, reason: str) -> Action:

@@ -106,9 +106,10 @@ class ColumnClock:
             return found
         readings = set(self.offsets)
         for offset in found:
-            change = SUMMER_TIME // 2 if offset in HALF_AN_HOUR else SUMMER_TIME
-            if not {offset - change, offset + change} & self.offsets:
-                readings |= {offset - change, offset + change}
+            changes = (SUMMER_TIME, SUMMER_TIME // 2) if offset in HALF_AN_HOUR else (SUMMER_TIME,)
+            others = {offset + sign * change for change in changes for sign in (-1, 1)}
+            if not others & self.offsets:
+                readings |= others
         return readings
 
 

@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from thywill_dagster.errors import UsageError
@@ -59,6 +59,9 @@ def test_before_the_first_point_the_clock_may_have_been_changed(zone: str) -> No
     st.integers(minute("2025-01-01"), minute("2026-01-01")),
     st.sampled_from([*ZONES, "Asia/Kolkata", "UTC", "Australia/Sydney", "Pacific/Apia"]),
 )
+@example(points=[minute("2025-01-01 00:00")], at=minute("2025-04-05 23:59"), zone="Australia/Sydney")
+@example(points=[minute("2025-01-01 00:00")], at=minute("2025-04-06 10:00"), zone="Australia/Lord_Howe")
+@example(points=[minute("2025-01-01 00:00")], at=minute("2025-07-06 10:00"), zone="Australia/Adelaide")
 def test_the_true_reading_is_always_among_the_candidates(points: list[int], at: int, zone: str) -> None:
     offsets = [utc_offset(point, ZoneInfo(zone)) for point in points]
     clock = clock_of(list(zip(points, offsets, strict=True)))

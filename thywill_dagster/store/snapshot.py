@@ -49,8 +49,11 @@ KEPT = 6
 """Snapshots of one database that stay, the newest ones. More than runs that can be under way beside one another:
 each reads the one that it took."""
 
-SHARING_TRIAL_ROWS = 100_000
-"""After so many rows a column shows whether its values repeat."""
+_TEXT_OR_NULL = frozenset((str, type(None)))
+
+SHARING_TRIAL_ROWS = 50_000
+"""After so many rows a column shows whether its values repeat: ids and times hardly do, references to prayers do even
+on a large site."""
 
 RACY_SECONDS = 2.0
 """A file younger than this when it was copied may have been written again within one tick of its clock, so
@@ -222,11 +225,14 @@ def _fill(values: Any, positions: Sequence[int], cursor: sqlite3.Cursor) -> None
                 if known is None:
                     values[positions[number], done:until] = cells
                     continue
-                # Numbers are not shared: 1 and 1.0 are one key.
-                values[positions[number], done:until] = [
-                    known.setdefault(cell, cell) if type(cell) is str else cell for cell in cells
-                ]
-                if until > SHARING_TRIAL_ROWS and len(known) > until // 2:
+                if _TEXT_OR_NULL.issuperset(map(type, cells)):
+                    values[positions[number], done:until] = list(map(known.setdefault, cells, cells))
+                else:
+                    # Numbers are not shared: 1 and 1.0 are one key.
+                    values[positions[number], done:until] = [
+                        known.setdefault(cell, cell) if type(cell) is str else cell for cell in cells
+                    ]
+                if until > SHARING_TRIAL_ROWS and len(known) > 0.9 * until:
                     shared[number] = None
             done = until
 

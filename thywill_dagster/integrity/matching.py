@@ -24,7 +24,6 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Callable, Sequence
-from itertools import combinations
 from typing import Literal, NamedTuple
 
 from thywill_dagster.integrity.columns import MICROSECONDS
@@ -398,10 +397,12 @@ class _Graph:
         pairs = dict(zip(rows, orders[0], strict=True))
         if any(fact not in self.neighbours[row] for row, fact in pairs.items()):
             return None
-        for earlier, later in combinations(rows, 2):
-            is_tie = self.rows[later].time <= self.rows[earlier].latest
-            if is_tie and self.facts[pairs[earlier]].person != self.facts[pairs[later]].person:
-                return None
+        for place, earlier in enumerate(rows):
+            for later in map(rows.__getitem__, range(place + 1, len(rows))):
+                if self.rows[later].time > self.rows[earlier].latest:
+                    break
+                if self.facts[pairs[earlier]].person != self.facts[pairs[later]].person:
+                    return None
         return pairs
 
     def _judge(

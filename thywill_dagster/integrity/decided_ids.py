@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from thywill_dagster.identity.username_mapping import is_missing, is_user
-from thywill_dagster.integrity.reconciliation import LostReference, Reconciliation
+from thywill_dagster.integrity.event_matching import LostReference
+from thywill_dagster.integrity.reconciliation import Reconciliation
 from thywill_dagster.integrity.site import SiteView
 
 RULE = "decided_merge"

@@ -18,11 +18,12 @@ from thywill_dagster.integrity.clocks import month_of_minute
 from thywill_dagster.integrity.columns import NO_MINUTE, NOTHING, Flags, Numbers, is_in, minutes_of
 from thywill_dagster.integrity.consistency import Agreement
 from thywill_dagster.integrity.decided_ids import follow_decided_ids
+from thywill_dagster.integrity.event_matching import LostReference
 from thywill_dagster.integrity.event_rows import MARKS, Case, EventGroup, EventRow, GroupRows, reference_of
 from thywill_dagster.integrity.findings import Finding, findings_frame
 from thywill_dagster.integrity.matching import TOLERANCE_MINUTES, Fact
 from thywill_dagster.integrity.paths import classify_path, classify_stored
-from thywill_dagster.integrity.reconciliation import LostReference, Reconciliation, reconcile
+from thywill_dagster.integrity.reconciliation import Reconciliation, reconcile
 from thywill_dagster.integrity.relations import RECORD_REFERENCES, primary_key_of, shown_key
 from thywill_dagster.integrity.site import SiteView, is_empty_reference, month_of_stored
 

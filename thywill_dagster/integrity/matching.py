@@ -24,7 +24,6 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from typing import Literal, NamedTuple
 
 from thywill_dagster.integrity.columns import MICROSECONDS
@@ -63,6 +62,11 @@ class Row(NamedTuple):
     person: str | None
     is_ordered: bool = True
     slack: Slack = ANY_ORDER
+
+    @property
+    def latest(self) -> int:
+        """Its latest possible time: of a row of an import only the minute is known."""
+        return self.time if self.time % MICROSECONDS else self.time + MICROSECONDS - 1
 
     def may_be_of(self, fact: Fact) -> bool:
         """Whether the time of the row allows that the event is its own."""
@@ -254,20 +258,20 @@ class _Graph:
         facts_of: dict[str, list[Fact]] = {}
         for fact in self.indexes:
             facts_of.setdefault(self.facts[fact].person, []).append(self.facts[fact])
-        by_file: dict[str, list[tuple[int, int, str]]] = {}
+        by_file: dict[str, list[tuple[Row, int, str]]] = {}
         for person, rows in rows_of.items():
             lines = [fact.file_line for fact in facts_of.get(person, ()) if fact.file_line is not None]
             if len(rows) == len(lines) == len(facts_of.get(person, ())) and len({path for path, _ in lines}) == 1:
-                times = sorted(self.rows[row].time for row in rows)
+                in_time = sorted(rows, key=lambda row: self.rows[row].time)
                 told = by_file.setdefault(lines[0][0], [])
-                told += [(time, line, person) for time, (_, line) in zip(times, sorted(lines), strict=True)]
+                told += [(self.rows[r], line, person) for r, (_, line) in zip(in_time, sorted(lines), strict=True)]
         disordered: set[str] = set()
         for told in by_file.values():
-            told.sort()
+            ended = sorted(told, key=lambda entry: entry[0].latest)
             latest, earlier = (-1, ""), 0
-            for time, line, person in told:
-                while told[earlier][0] < time - SMALLEST_GAP:
-                    latest = max(latest, told[earlier][1:])
+            for one, line, person in sorted(told, key=lambda entry: entry[0].time):
+                while ended[earlier][0].latest < one.time - SMALLEST_GAP:
+                    latest = max(latest, ended[earlier][1:])
                     earlier += 1
                 if latest[0] > line:
                     disordered.update((person, latest[1]))
@@ -393,10 +397,12 @@ class _Graph:
         pairs = dict(zip(rows, orders[0], strict=True))
         if any(fact not in self.neighbours[row] for row, fact in pairs.items()):
             return None
-        for earlier, later in pairwise(rows):
-            is_tie = self.rows[earlier].time == self.rows[later].time
-            if is_tie and self.facts[pairs[earlier]].person != self.facts[pairs[later]].person:
-                return None
+        for place, earlier in enumerate(rows):
+            for later in map(rows.__getitem__, range(place + 1, len(rows))):
+                if self.rows[later].time > self.rows[earlier].latest:
+                    break
+                if self.facts[pairs[earlier]].person != self.facts[pairs[later]].person:
+                    return None
         return pairs
 
     def _judge(

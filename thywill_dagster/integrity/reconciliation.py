@@ -23,19 +23,9 @@ import numpy as np
 from thywill_dagster.identity.normalise import lookup_key
 from thywill_dagster.identity.username_mapping import CONFLICT, MISSING, NOBODY, is_missing, is_user
 from thywill_dagster.integrity.authors import Authors
-from thywill_dagster.integrity.clocks import find_doubled_hours
-from thywill_dagster.integrity.columns import NO_MINUTE, as_minutes
-from thywill_dagster.integrity.event_rows import (
-    MARKS,
-    Case,
-    EventRow,
-    GroupRows,
-    collect_groups,
-    find_twins,
-    reference_of,
-)
-from thywill_dagster.integrity.losses import find_losses
-from thywill_dagster.integrity.matching import TOLERANCE_MINUTES, Fact, Match, Row, find_slack, match_rows
+from thywill_dagster.integrity.columns import NO_MINUTE
+from thywill_dagster.integrity.event_matching import NOTHING_TELLS, Cell, Constraint, EventMatcher, LostReference
+from thywill_dagster.integrity.event_rows import GroupRows, collect_groups, reference_of
 from thywill_dagster.integrity.registrations import Origin
 from thywill_dagster.integrity.relations import USER_REFERENCES, primary_key_of
 from thywill_dagster.integrity.site import SiteView, is_empty_reference
@@ -43,47 +33,8 @@ from thywill_dagster.integrity.site import SiteView, is_empty_reference
 ONE_DAY = 24 * 60
 """Minutes a row may be older than the registration of its user: rows and lines may be on different clocks."""
 
-NOTHING_TELLS = "no archive line and no other row tells of it"
-
-_RULE_IN_WORDS = {"twin_row": "the row written with it", "same_id": "the other rows of its id"}
-
 SUPPORT_FOR_ID = 2
 """Rows that must name the person before an id is believed for a row that names nobody itself."""
-
-_Cell = tuple[str, str, str]
-_Constraint = tuple[str, str, tuple[str, ...]]
-"""Person, rule and evidence that do not come from the row's own event lines."""
-
-
-@dataclass(frozen=True, slots=True)
-class LostReference:
-    """A cell of a user reference column that leads to no user, and what was decided.
-
-    Attributes:
-        table: the table.
-        primary_key: of the row.
-        column: the user reference.
-        value: the cell as it is.
-        person: who it should be, None if undecided.
-        rule: what decided.
-        evidence: ``path:line`` and ``database:table/key``.
-        reason: why it is undecided.
-        minute: of the row on its own clock, :data:`NO_MINUTE` if it has none.
-        is_silent: nothing at all tells of this row, so that its id alone may speak for it.
-        namesakes: the conflict, if the evidence names several users of one name; decided once they are one.
-    """
-
-    table: str
-    primary_key: str
-    column: str
-    value: str | None
-    person: str | None
-    rule: str
-    evidence: tuple[str, ...]
-    reason: str
-    minute: int = NO_MINUTE
-    is_silent: bool = False
-    namesakes: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +81,6 @@ class Reconciliation:
     decided: dict[str, str] = field(default_factory=dict)
 
 
-def _cell_of(lost: LostReference) -> _Cell:
-    return lost.table, lost.primary_key, lost.column
-
-
 def reconcile(site: SiteView) -> Reconciliation:
     """Finds every lost user reference of the site and decides what can be decided."""
     return _Reconciler(site).run()
@@ -145,155 +92,22 @@ class _Reconciler:
         self.authors = Authors(site)
         self.result = Reconciliation(self.authors, collect_groups(site))
         self.user_ids = site.display_names
-        self.constraints: dict[_Cell, _Constraint] = {}
-        self.lost_twins: dict[_Cell, _Cell] = {}
-        tables = {rows.group.table for rows in self.result.groups.values()}
-        self.keys = {table: site.tables[table]["id"].to_numpy() for table in tables}
-        every = [minutes[minutes > NO_MINUTE] for minutes in map(site.minutes, ("prayermark", "prayer_activity_log"))]
-        known = np.concatenate(every)
-        lowest, highest = (int(known.min()), int(known.max())) if len(known) else (0, 0)
-        self.came_twice = find_doubled_hours(site.zone, lowest, highest)
-        marks = self.result.groups[MARKS.name]
-        self.losses = find_losses(marks.prayers, marks.persons, as_minutes(marks.times), ~marks.is_lost, marks.lines)
 
     def run(self) -> Reconciliation:
-        groups = list(self.result.groups.values())
-        self._learn_from_twins()
+        matcher = EventMatcher(self.site, self.result.groups)
         authors, inviters = list(self._authors()), list(self._inviters())
-        cases = [(rows, case) for rows in groups for case in rows.cases if case.has_lost]
-        answers = [self._match_case(rows, case) for rows, case in cases]
-        self._follow_twins(cases, answers)
-        timed = [lost for answer in answers for lost in answer]
-        others = list(self._others(timed))
-        self.result.ids = self._judge_ids([*authors, *inviters, *timed, *others])
-        if learnt := self._constrain_by_id(timed):
-            self._match_again(cases, answers, learnt)
-            self._follow_twins(cases, answers)
-            timed = [lost for answer in answers for lost in answer]
+        others = list(self._others(matcher.lost))
+        self.result.ids = self._judge_ids([*authors, *inviters, *matcher.lost, *others])
+        matcher.believe(self._constrain_by_id(matcher.lost))
         self.site.registrations.believe_ids(
             {lost_id: identity.person for lost_id, identity in self.result.ids.items() if identity.person}
         )
         inviters = list(self._inviters())
         self.result.lost = sorted(
-            self._by_id([*authors, *inviters, *timed, *others]),
+            self._by_id([*authors, *inviters, *matcher.lost, *others]),
             key=lambda lost: (lost.table, lost.column, lost.primary_key),
         )
         return self.result
-
-    # Rows that tell of an event.
-
-    def _learn_from_twins(self) -> None:
-        for a, one, b, other in find_twins(self.result.groups):
-            if a.is_lost[one] and b.is_lost[other]:
-                cell, twin = self._cell(a, one), self._cell(b, other)
-                self.lost_twins[cell], self.lost_twins[twin] = twin, cell
-                continue
-            lost, lost_place, twin_rows, place = (a, one, b, other) if a.is_lost[one] else (b, other, a, one)
-            user_id = self.site.persons.values[twin_rows.persons[place]]
-            table, key, _ = self._cell(twin_rows, place)
-            self.constraints[self._cell(lost, lost_place)] = (user_id, "twin_row", (f"database:{table}/{key}",))
-
-    def _follow_twins(self, cases: Sequence[tuple[GroupRows, Case]], answers: list[list[LostReference]]) -> None:
-        """Gives the person of each decided row to the row that was written with it, until nothing more is learnt."""
-        while True:
-            decided = {_cell_of(lost): lost for answer in answers for lost in answer if lost.person is not None}
-            learnt = set()
-            for cell, lost in decided.items():
-                twin = self.lost_twins.get(cell)
-                if twin is not None and twin not in decided and twin not in self.constraints:
-                    evidence = (*lost.evidence, f"database:{lost.table}/{lost.primary_key}")
-                    self.constraints[twin] = (str(lost.person), "twin_row", evidence)
-                    learnt.add(twin)
-            if not learnt:
-                return
-            self._match_again(cases, answers, learnt)
-
-    def _match_again(
-        self, cases: Sequence[tuple[GroupRows, Case]], answers: list[list[LostReference]], learnt: set[_Cell]
-    ) -> None:
-        """Rows whose person is now known take their events away from the others of their case."""
-        keys = {key for _, key, _ in learnt}
-        for place, (rows, case) in enumerate(cases):
-            group = rows.group
-            if any(row.key in keys and (group.table, row.key, group.column) in learnt for row in case.rows):
-                answers[place] = self._match_case(rows, case)
-
-    def _cell(self, rows: GroupRows, place: int) -> _Cell:
-        key = self.keys[rows.group.table][rows.positions[place]]
-        return rows.group.table, str(key), rows.group.column
-
-    def _match_case(self, rows: GroupRows, case: Case) -> list[LostReference]:
-        group = rows.group
-        cells = [(group.table, row.key, group.column) for row in case.rows]
-        graph_rows = []
-        is_alone = len(case.rows) == 1
-        for row, cell in zip(case.rows, cells, strict=True):
-            person = None if row.is_lost else row.value
-            if cell in self.constraints:
-                person = self.constraints[cell][0]
-            is_ordered = is_alone or group.clock == "utc" or not any(map(self.came_twice, row.minutes))
-            slack = find_slack(row.time, group.is_before_line)
-            graph_rows.append(Row(row.minutes, row.time, person, is_ordered, slack))
-        matches = match_rows(graph_rows, case.facts, self.site.is_same_person)
-        taken = {fact for match in matches for fact in match.facts}
-        if self.losses.leave_doubt(len(case.rows), case.facts):
-            matches = [
-                match
-                if match.person is None or match.method == "known" or rows.is_alone(case, row)
-                else match._replace(method="doubtful", person=None, facts=())
-                for row, match in zip(case.rows, matches, strict=True)
-            ]
-        judged = [
-            self._judge_row(cell, row, match, case.facts, taken)
-            for row, cell, match in zip(case.rows, cells, matches, strict=True)
-            if row.is_lost and (match.facts or not group.reference.is_nobody(row.value))
-        ]
-        # "Nobody" is legal, unless the archive says who it was.
-        return [lost for lost in judged if lost.person is not None or not group.reference.is_nobody(lost.value)]
-
-    def _judge_row(
-        self, cell: _Cell, row: EventRow, match: Match, facts: Sequence[Fact], taken: set[int]
-    ) -> LostReference:
-        evidence = tuple(line for index in match.facts[:1] for line in facts[index].evidence)
-
-        def lost(person: str | None, rule: str, reason: str = "", is_silent: bool = False) -> LostReference:
-            return LostReference(*cell, row.value, person, rule, evidence, reason, row.minute, is_silent)
-
-        if cell in self.constraints:
-            person, rule, other_evidence = self.constraints[cell]
-            evidence += other_evidence
-            strangers = [
-                fact
-                for index, fact in enumerate(facts)
-                if index not in taken
-                and not fact.is_tainted
-                and not self.site.is_same_person(person, fact.person)
-                and any(
-                    fact.first - TOLERANCE_MINUTES <= minute <= fact.last + TOLERANCE_MINUTES for minute in row.minutes
-                )
-            ]
-            if not match.facts and strangers:
-                evidence += strangers[0].evidence
-                return lost(None, rule, f"the archive names another user than {_RULE_IN_WORDS[rule]}")
-            return lost(person, rule)
-        if match.person is not None and not match.person.startswith((CONFLICT, NOBODY)):
-            return lost(match.person, match.method)
-        if match.person is not None and match.person.startswith(CONFLICT):
-            undecided = lost(None, match.method, "several users match the name in the archive")
-            return replace(undecided, namesakes=match.person)
-        if row.minute == NO_MINUTE:
-            return lost(None, "", "the time of the row cannot be read")
-        if not row.minutes:
-            return lost(None, "", "the offset between this column's clock and the archive's is not known")
-        if match.person is not None or any(c.startswith(CONFLICT) for c in match.candidates):
-            return lost(None, "", "several users match the name in the archive")
-        if match.method == "doubtful":
-            return lost(None, "", "lines are missing in this archive, so a line near may be of a row that is gone")
-        if len(match.candidates) == 1:
-            return lost(None, "", "the only line near may be of another row, or may be forged")
-        if match.candidates:
-            return lost(None, "", f"{len(match.candidates)} users could be meant, and line order does not decide")
-        return lost(None, "", NOTHING_TELLS, is_silent=True)
 
     # References with evidence of other kinds.
 
@@ -444,18 +258,14 @@ class _Reconciler:
         )
         return max(len(spellings), len(self.site.registrations.registrations_of(key))) - 1 + merged
 
-    def _constrain_by_id(self, timed: Sequence[LostReference]) -> set[_Cell]:
-        """Believes well supported ids for undecided rows; returns the cells of which something was learnt."""
-        learnt: set[_Cell] = set()
+    def _constrain_by_id(self, timed: Sequence[LostReference]) -> dict[Cell, Constraint]:
+        """What well supported ids say of undecided rows."""
+        believed: dict[Cell, Constraint] = {}
         for lost in timed:
-            if lost.person is not None or lost.value is None:
-                continue
-            identity = self.result.ids.get(lost.value)
-            cell = (lost.table, lost.primary_key, lost.column)
-            if identity and identity.person and identity.speaks and cell not in self.constraints:
-                self.constraints[cell] = (identity.person, "same_id", identity.evidence[:2])
-                learnt.add(cell)
-        return learnt
+            identity = self.result.ids.get(lost.value or "")
+            if lost.person is None and identity and identity.person and identity.speaks:
+                believed[lost.cell] = (identity.person, "same_id", identity.evidence[:2])
+        return believed
 
     def _by_id(self, lost: Iterable[LostReference]) -> Iterable[LostReference]:
         for reference in lost:

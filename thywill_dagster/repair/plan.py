@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from thywill_dagster.integrity.detection import Detection
-from thywill_dagster.integrity.reconciliation import NOTHING_TELLS
+from thywill_dagster.integrity.event_matching import NOTHING_TELLS
 from thywill_dagster.integrity.relations import shown_key
 from thywill_dagster.integrity.site import SiteView
 from thywill_dagster.repair.actions import RISK_ORDER, Action, Plan

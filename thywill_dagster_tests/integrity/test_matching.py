@@ -196,6 +196,18 @@ def test_rows_whose_times_cannot_be_ordered_are_not_decided_by_line_order() -> N
     assert [match.method for match in match_rows(unclear, facts)] == ["undecided", "undecided"]
 
 
+def test_of_a_row_of_an_import_nothing_tells_whether_it_was_first_in_its_minute() -> None:
+    facts = [Fact("a", 5, 5, ("p", 9), None), Fact("b", 5, 5, ("p", 10), None)]
+    imported = Row((5,), 5 * MINUTE, None)
+    methods = {
+        second: match_rows([imported, Row((5,), 5 * MINUTE + second * SECOND, None)], facts)[1].method
+        for second in (0, 1, 59)
+    }
+    assert methods == {0: "undecided", 1: "undecided", 59: "undecided"}
+    later = [facts[0], Fact("b", 6, 6, ("p", 10), None)]
+    assert match_rows([imported, Row((6,), 6 * MINUTE + 1, None)], later)[1].person == "b"
+
+
 def test_two_witnesses_whose_orders_contradict_decide_nothing() -> None:
     rows = [Row((5,), 301, None), Row((5,), 302, None)]
     facts = [Fact("a", 5, 5, ("p", 9), ("m", 21)), Fact("b", 5, 5, ("p", 10), ("m", 20))]

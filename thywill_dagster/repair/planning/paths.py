@@ -9,10 +9,10 @@ import numpy as np
 
 from thywill_dagster.integrity.columns import Numbers, by_number, places_of
 from thywill_dagster.integrity.detection import PATH_TABLES, users_files
+from thywill_dagster.integrity.event_matching import NOTHING_TELLS
 from thywill_dagster.integrity.event_rows import SELECTOR_COLUMNS, GroupRows
 from thywill_dagster.integrity.matching import TOLERANCE_MINUTES
 from thywill_dagster.integrity.paths import suffix_of_temporary
-from thywill_dagster.integrity.reconciliation import NOTHING_TELLS
 from thywill_dagster.repair.actions import Action
 from thywill_dagster.repair.planning.draft import Draft
 

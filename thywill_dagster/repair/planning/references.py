@@ -5,7 +5,7 @@ from __future__ import annotations
 from thywill_dagster.identity.username_mapping import MISSING, is_missing, is_user
 from thywill_dagster.integrity.columns import NO_MINUTE
 from thywill_dagster.integrity.detection import WrongReference
-from thywill_dagster.integrity.reconciliation import LostReference
+from thywill_dagster.integrity.event_matching import LostReference
 from thywill_dagster.integrity.relations import USER_REFERENCES, shown_key
 from thywill_dagster.integrity.site import SiteView
 from thywill_dagster.repair.actions import Action

@@ -162,8 +162,10 @@ def apply(settings: SiteSettings, plan_id: str, selection: chain.Selection, *, n
 def undo(settings: SiteSettings, run_id: str, *, execute: bool, now: Callable[[], datetime]) -> Answer:
     """Takes a run back, or rehearses that.
 
-    The answer's actions are those of the run; what was or would be taken back counts as applied or planned. The
-    exit status is 4 for a dry run that would change something, and 8 if something is left.
+    The answer's actions are those of the run; what was or would be taken back counts as applied or planned. An
+    execute is verified from scratch: what the run had found must be there again, and everything else as in the backup.
+    The exit status is 4 for a dry run that would change something or an execute that is not as promised, and 8 if
+    something is left.
 
     Raises:
         UsageError: there is no such run.
@@ -172,7 +174,8 @@ def undo(settings: SiteSettings, run_id: str, *, execute: bool, now: Callable[[]
     """
     before = chain.look_at(settings, now=now)
     report = chain.undo(settings, run_id, execute=execute, now=now)
-    after = chain.look_at(settings, now=now) if execute else before
+    verification = chain.verify_undo(settings, report, now=now) if execute else None
+    after = before if verification is None else verification.look
     result = replace(
         answers.result_of_look(after, report=None),
         mode="execute" if execute else "dry_run",
@@ -183,13 +186,15 @@ def undo(settings: SiteSettings, run_id: str, *, execute: bool, now: Callable[[]
         problems=[
             *answers.what_stopped(report),
             *({"path": "", "line": 0, "reason": str(left)} for left in report.left),
+            *(answers.unkept(verification) if verification else ()),
         ],
         backup=report.backup,
         run_id=report.run_id if report.backup else None,
+        verification=verification,
     )
     would_change = any(outcome.outcome == "would_apply" for outcome in report.outcomes)
     status = (
-        (DIFFERENCES_REMAIN if would_change else 0)
+        (DIFFERENCES_REMAIN if would_change or (verification and verification.broken_promises) else 0)
         | (NEEDS_A_PERSON if report.left else 0)
         | (REFUSED if report.problem else 0)
     )

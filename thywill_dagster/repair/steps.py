@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 from sqlalchemy import Connection
 
 from thywill_dagster.errors import RefusedError
 from thywill_dagster.integrity.relations import RECORD_REFERENCES, SYSTEM, USER_REFERENCES
-from thywill_dagster.repair.actions import Action
+from thywill_dagster.repair.actions import Action, ActionName
 from thywill_dagster.repair.outcome import ActionOutcome
 from thywill_dagster.store.journal import JournalRow
 from thywill_dagster.store.schema import TableDescription
@@ -112,6 +112,21 @@ class Batch:
         """Remembers which keys the batch wrote into reference columns."""
         written = self.touched.setdefault(parent.table, set())
         written.update(str(value) for value in values if not is_nobody(value, parent))
+
+
+def inverse_of(row: JournalRow) -> Action:
+    """The action that takes a journalled change back."""
+    return Action(
+        action=cast(ActionName, row.action),
+        table=row.table,
+        primary_key=row.primary_key,
+        column=row.column,
+        before=row.after,
+        after=row.before,
+        rule=row.rule,
+        risk="high",
+        evidence=row.evidence,
+    )
 
 
 def is_nobody(value: Any, parent: Parent) -> bool:

@@ -73,7 +73,7 @@ def result_of_execute(plan: Plan, report: ApplyReport, verification: Verificatio
         before=before,
         problems=[*shown_problems(look.view), *what_stopped(report), *unkept(verification)],
         backup=report.backup,
-        run_id=report.run_id if report.backup else None,
+        run_id=report.run_id if report.has_written else None,
         unresolved=int(plan.provenance["unresolved"]),
         is_refused=bool(report.problem),
         verification=verification,

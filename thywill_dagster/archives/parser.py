@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ from thywill_dagster.archives.model import ArchiveRecords, Question, ReadingCont
 from thywill_dagster.archives.records import make_records
 from thywill_dagster.archives.shards import available_processes, read_prayers_in_shards
 from thywill_dagster.archives.tables import Tables, merge_tables, system_memory
+
+logger = logging.getLogger(__name__)
 
 OnFile = Callable[[int, int], None]
 
@@ -77,9 +80,11 @@ def _parse(reading: _Reading, cache: Path | None, context_key: str) -> ArchiveRe
         names_key = (
             known.broken_names_key if known and reading.is_same_context else name_digest(reading.context.broken_names)
         )
-        # What is not kept is read again the next time: slower, and nothing else.
-        with contextlib.suppress(OSError):
+        try:
             write_cache(cache, CacheKey.of(inventory.root), Cached(tables, context_key, names_key))
+        except OSError as error:
+            # Slower, and nothing else.
+            logger.warning("all archive files are read again the next time: %s (%s)", cache, error.strerror)
     return make_records(tables, inventory.left_out, reading.files_read)
 
 

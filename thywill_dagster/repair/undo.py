@@ -122,7 +122,8 @@ def _require_no_guards(connection: Connection, changes: Sequence[JournalRow]) ->
     """What was there before may have been dangling, which the installed guards reject."""
     if found := own_triggers(connection, {row.table for row in changes}):
         raise RefusedError(
-            f"the guard {found[0]} would reject what was there before; run remove-guards --execute first, then undo"
+            f"the guard {found[0]} may reject what was there before; run thywill-dagster remove-guards --execute, then"
+            f" thywill-dagster undo {changes[0].run_id} --execute, then thywill-dagster install-guards --execute"
         )
 
 

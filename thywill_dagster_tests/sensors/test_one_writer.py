@@ -28,6 +28,11 @@ LONG_ENOUGH = 90.0
 def environment(damaged: Site, dagster_home: Path) -> dict[str, str]:
     dagster_home.mkdir()
     shutil.copy(SHIPPED, dagster_home / "dagster.yaml")
+    # Its databases are made here: two processes that make them at once get in each other's way.
+    with dg.DagsterInstance.from_config(str(dagster_home)) as instance:
+        assert instance.get_runs() == []
+        assert instance.all_instigator_state() == []
+        assert instance.get_concurrency_config().pool_config.default_pool_limit == 1
     own = {name: value for name, value in os.environ.items() if not name.startswith(("THYWILL_", "DAGSTER_"))}
     return own | {
         "PYTHONPATH": str(ROOT),

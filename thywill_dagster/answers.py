@@ -20,6 +20,7 @@ from thywill_dagster.integrity.relations import USER_REFERENCES
 from thywill_dagster.integrity.site import SiteView
 from thywill_dagster.repair.actions import Plan
 from thywill_dagster.repair.outcome import ApplyReport
+from thywill_dagster.repair.verification import RunVerification
 from thywill_dagster.result import PROBLEMS_SHOWN, CommandResult, count_actions, metrics_of
 
 if TYPE_CHECKING:
@@ -62,7 +63,6 @@ def result_of_dry_run(look: Look, stored: StoredProposal, rehearsal: ApplyReport
 def result_of_execute(plan: Plan, report: ApplyReport, verification: Verification, html: Path) -> CommandResult:
     """The answer of an execute."""
     look = verification.look
-    unkept = [{"path": "", "line": 0, "reason": promise} for promise in verification.broken_promises]
     before = dict(plan.provenance["metrics"])
     return replace(
         result_of_look(look, report=html),
@@ -71,12 +71,18 @@ def result_of_execute(plan: Plan, report: ApplyReport, verification: Verificatio
         findings={kind: before[kind] for kind in look.findings},
         actions=count_actions(report),
         before=before,
-        problems=[*shown_problems(look.view), *what_stopped(report), *unkept],
+        problems=[*shown_problems(look.view), *what_stopped(report), *unkept(verification)],
         backup=report.backup,
-        run_id=report.run_id if report.backup else None,
+        run_id=report.run_id if report.has_written else None,
         unresolved=int(plan.provenance["unresolved"]),
         is_refused=bool(report.problem),
+        verification=verification,
     )
+
+
+def unkept(verification: RunVerification) -> list[dict[str, object]]:
+    """The promises that a run did not keep, as problems."""
+    return [{"path": "", "line": 0, "reason": promise} for promise in verification.broken_promises]
 
 
 def shown_problems(view: SiteView) -> list[dict[str, object]]:

@@ -48,6 +48,7 @@ from thywill_dagster.repair.report import ReportFacts, write_report
 from thywill_dagster.repair.run import BATCH_SIZE
 from thywill_dagster.repair.undo import undo_run
 from thywill_dagster.repair.verification import RunVerification, verify_run
+from thywill_dagster.repair.verification import verify_undo as verify_undone
 from thywill_dagster.result import metrics_of
 from thywill_dagster.settings import SiteSettings, database_identity
 from thywill_dagster.store.collector import collector_paused
@@ -639,6 +640,17 @@ def verify(settings: SiteSettings, plan: Plan, report: ApplyReport, *, now: Call
     """
     look = look_at(settings, now=now)
     found = verify_run(plan, report, look.snapshot.path, look.detection.findings)
+    return Verification(look=look, **{field.name: getattr(found, field.name) for field in fields(found)})
+
+
+def verify_undo(settings: SiteSettings, report: UndoReport, *, now: Callable[[], datetime]) -> Verification:
+    """Looks at the site from scratch after an undo: is what the run had found there again, and nothing else changed.
+
+    Raises:
+        CouldNotLookError: database, archives or backup cannot be read any more.
+    """
+    look = look_at(settings, now=now)
+    found = verify_undone(report, look.snapshot.path)
     return Verification(look=look, **{field.name: getattr(found, field.name) for field in fields(found)})
 
 

@@ -386,7 +386,8 @@ class _clear_errors:
             problem = {"path": "", "line": 0, "reason": str(error)}
             content = CommandResult(mode="dry_run", problems=[problem]).to_json()
             click.echo(json.dumps(content, ensure_ascii=False))
-        word = {CouldNotLookError: "could not look: ", RefusedError: "refused: "}.get(type(error), "")
+        words = {CouldNotLookError: "could not look: ", RefusedError: "refused: "}
+        word = next((word for kind, word in words.items() if isinstance(error, kind)), "")
         from thywill_dagster.repair.explain import printable
 
         click.echo(f"thywill-dagster: {word}{printable(str(error))}", err=True)

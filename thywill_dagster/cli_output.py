@@ -117,11 +117,13 @@ def print_executed(console: Console, content: Mapping[str, Any], *, is_undo: boo
         console.print(f"[bold]The run stopped: {applied} changes were made, {failed} were not.[/bold]", end=" ")
         console.print("Run the same command again: it plans what is left.")
     elif applied:
-        # Of an undo every guard was checked, but no look from scratch compares it with its backup.
-        done = "taken back" if is_undo else "made and verified"
-        console.print(f"[bold]{applied} changes were {done}.[/bold]", end=" ")
+        done, broken = "taken back" if is_undo else "made", len(content["verification"]["broken_promises"])
+        verified = f", but {broken} are not as promised" if broken else " and verified"
+        console.print(f"[bold]{applied} changes were {done}{verified}.[/bold]", end=" ")
     else:
         console.print("[bold]There was nothing to change.[/bold]")
+    if others := content["verification"]["changed_by_application"]:
+        console.print(f"{others} other cells or rows differ from the backup: the application changed them meanwhile.")
     if content["run_id"]:
         console.print(f"To take it back: thywill-dagster undo {content['run_id']}")
 

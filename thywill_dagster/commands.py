@@ -7,7 +7,9 @@ answer of a run to a file of the site, so that the command line prints the same 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -32,6 +34,8 @@ from thywill_dagster.repair.plan_files import (
 from thywill_dagster.repair.report import HTML_FILE, changes_table
 from thywill_dagster.result import DIFFERENCES_REMAIN, NEEDS_A_PERSON, REFUSED, CommandResult, count_actions, metrics_of
 from thywill_dagster.settings import SiteSettings
+
+logger = logging.getLogger(__name__)
 
 ANSWERS_KEPT = 200
 """Answers of runs that stay on the disk; each is a small file."""
@@ -138,7 +142,10 @@ def dry_run(
     answer = Answer.of(planned.result)
     if not look.detection.unsettled and not planned.rehearsal.problem:
         stored = list_looks(folders.looks)[-1].path
-        keep_answer(folders.known_answers, key, KnownAnswer(answer.content, answer.exit_status, str(stored)))
+        try:
+            keep_answer(folders.known_answers, key, KnownAnswer(answer.content, answer.exit_status, str(stored)))
+        except ThyWillError as error:
+            logger.warning("the next dry run does everything again, because its answer is not kept: %s", error)
     return answer
 
 
@@ -153,17 +160,34 @@ def apply(settings: SiteSettings, plan_id: str, selection: chain.Selection, *, n
     stored = read_plan(settings.data_dir, plan_id)
     chain.refuse_stale_plan(settings, stored, now())
     report = chain.execute(settings, plan_id, selection, now=now)
-    verification = chain.verify(settings, stored, report, now=now)
+    with _telling_of(report):
+        verification = chain.verify(settings, stored, report, now=now)
     html = _report_of(settings, stored)
     result = answers.result_of_execute(stored, report, verification, html)
     return Applied(report=report, verification=verification, result=result)
 
 
+@contextmanager
+def _telling_of(report: ApplyReport) -> Iterator[None]:
+    """What cannot be verified has been written all the same: the error says so, and how to take it back."""
+    try:
+        yield
+    except ThyWillError as error:
+        if not report.has_written:
+            raise
+        raise type(error)(
+            f"run {report.run_id} has changed the database but could not be verified: {error} (its backup is"
+            f" {report.backup}; thywill-dagster undo {report.run_id} takes it back)"
+        ) from error
+
+
 def undo(settings: SiteSettings, run_id: str, *, execute: bool, now: Callable[[], datetime]) -> Answer:
     """Takes a run back, or rehearses that.
 
-    The answer's actions are those of the run; what was or would be taken back counts as applied or planned. The
-    exit status is 4 for a dry run that would change something, and 8 if something is left.
+    The answer's actions are those of the run; what was or would be taken back counts as applied or planned. An
+    execute is verified from scratch: what the run had found must be there again, and everything else as in the backup.
+    The exit status is 4 for a dry run that would change something or an execute that is not as promised, and 8 if
+    something is left.
 
     Raises:
         UsageError: there is no such run.
@@ -172,7 +196,9 @@ def undo(settings: SiteSettings, run_id: str, *, execute: bool, now: Callable[[]
     """
     before = chain.look_at(settings, now=now)
     report = chain.undo(settings, run_id, execute=execute, now=now)
-    after = chain.look_at(settings, now=now) if execute else before
+    with _telling_of(report):
+        verification = chain.verify_undo(settings, report, now=now) if execute else None
+    after = before if verification is None else verification.look
     result = replace(
         answers.result_of_look(after, report=None),
         mode="execute" if execute else "dry_run",
@@ -183,13 +209,15 @@ def undo(settings: SiteSettings, run_id: str, *, execute: bool, now: Callable[[]
         problems=[
             *answers.what_stopped(report),
             *({"path": "", "line": 0, "reason": str(left)} for left in report.left),
+            *(answers.unkept(verification) if verification else ()),
         ],
         backup=report.backup,
-        run_id=report.run_id if report.backup else None,
+        run_id=report.run_id if report.has_written else None,
+        verification=verification,
     )
     would_change = any(outcome.outcome == "would_apply" for outcome in report.outcomes)
     status = (
-        (DIFFERENCES_REMAIN if would_change else 0)
+        (DIFFERENCES_REMAIN if would_change or (verification and verification.broken_promises) else 0)
         | (NEEDS_A_PERSON if report.left else 0)
         | (REFUSED if report.problem else 0)
     )

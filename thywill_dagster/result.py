@@ -14,6 +14,7 @@ from thywill_dagster.integrity.consistency import RELATIONS, Agreement
 from thywill_dagster.integrity.findings import FINDING_KINDS
 from thywill_dagster.repair.actions import ACTION_NAMES
 from thywill_dagster.repair.outcome import ApplyReport
+from thywill_dagster.repair.verification import RunVerification
 
 Mode = Literal["dry_run", "execute"]
 
@@ -48,6 +49,7 @@ class CommandResult:
         unresolved: number of findings for which nothing can be proposed.
         ready: number of changes that an execute would carry out.
         is_refused: whether the database stopped the run before its end.
+        verification: of an execute, what a look from scratch says about it; None if nothing was executed.
     """
 
     mode: Mode
@@ -64,6 +66,7 @@ class CommandResult:
     unresolved: int = 0
     ready: int = 0
     is_refused: bool = False
+    verification: RunVerification | None = None
 
     @property
     def exit_status(self) -> int:
@@ -73,7 +76,7 @@ class CommandResult:
             remaining = any(self.after.get(kind) for kind in FINDING_KINDS)
         else:
             remaining = self.ready > 0 or any(self.findings.values())
-        if remaining:
+        if remaining or (self.verification is not None and self.verification.broken_promises):
             status |= DIFFERENCES_REMAIN
         if self.unresolved or any(a["skipped"] or a["needs_review"] for a in self.actions.values()):
             status |= NEEDS_A_PERSON
@@ -95,7 +98,20 @@ class CommandResult:
             "report": self.report,
             "backup": self.backup,
             "run_id": self.run_id,
+            "verification": _verification_to_json(self.verification),
         }
+
+
+def _verification_to_json(verification: RunVerification | None) -> dict[str, Any] | None:
+    if verification is None:
+        return None
+    return {
+        "compared": verification.compared,
+        "broken_promises": list(verification.broken_promises),
+        "changed_by_application": verification.changed_by_application,
+        "changed_samples": list(verification.samples),
+        "displayed_none": dict(verification.displayed_none),
+    }
 
 
 def metrics_of(findings: Mapping[str, int], consistency: Mapping[str, Agreement]) -> dict[str, Metric]:

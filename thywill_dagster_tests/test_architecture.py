@@ -14,6 +14,7 @@ WRITING = (
     "repair.undo",
     "repair.verification",
     "repair.guards",
+    "repair.promises",
     "repair.run",
     "repair.steps",
     "repair.images",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import logging
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,8 @@ from thywill_dagster.archives.model import ArchiveRecords, Question, ReadingCont
 from thywill_dagster.archives.records import make_records
 from thywill_dagster.archives.shards import available_processes, shared_reading
 from thywill_dagster.archives.tables import Tables, merge_tables, system_memory
+
+logger = logging.getLogger(__name__)
 
 OnFile = Callable[[int, int], None]
 
@@ -83,10 +86,11 @@ def _parse(reading: _Reading, cache: Path | None, context_key: str) -> ArchiveRe
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="cache") as pool:
         writing = pool.submit(write_cache, cache, CacheKey.of(inventory.root), Cached(tables, context_key, names_key))
         records = make_records(tables, inventory.left_out, reading.files_read)
-        # What is not kept is read again the next time: slower, and nothing else.
-        error = writing.exception()
-        if error is not None and not isinstance(error, OSError):
-            raise error
+        try:
+            writing.result()
+        except OSError as error:
+            # Slower, and nothing else.
+            logger.warning("all archive files are read again the next time: %s (%s)", cache, error.strerror)
     return records
 
 

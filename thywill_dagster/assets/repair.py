@@ -72,7 +72,7 @@ def applied_repairs(
             "broken_promises": len(verification.broken_promises),
             "changed_by_application": verification.changed_by_application,
             "displayed_none": dg.MetadataValue.json(dict(verification.displayed_none)),
-            "next_step": f"to take it back: thywill-dagster undo {report.run_id}",
+            "next_step": f"to take it back: thywill-dagster undo {report.run_id}" if report.has_written else "none",
         },
     )
     yield check_promises(verification, int((outcomes["outcome"] == "applied").sum()))

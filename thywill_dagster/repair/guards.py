@@ -7,7 +7,7 @@ but only over what the run itself had left.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
@@ -18,11 +18,29 @@ from thywill_dagster.repair.images import can_be_kept, is_same
 from thywill_dagster.repair.steps import PARENT_KEYS, PARENTS, Batch, Parent, Step, Verdict, index_of, is_nobody
 from thywill_dagster.store.indexes import find_index
 from thywill_dagster.store.rows import find_holders, read_cells, read_column, read_rows, same_value
-from thywill_dagster.store.schema import SchemaDescription, TableDescription
+from thywill_dagster.store.schema import SchemaDescription, TableDescription, data_version
 
 HOLDERS_NAMED = 3
 
 _NO_ROW = object()
+
+
+class SiteMovedOnError(Exception):
+    """Somebody committed between a look ahead of the lock and the lock."""
+
+
+class Foresight(NamedTuple):
+    """Who refers to rows that are to go, as it was looked up ahead of the lock.
+
+    Attributes:
+        version: count of the changes that others had committed.
+        keys: the rows that were asked about.
+        holders: each of them to referring table, column and that row's key.
+    """
+
+    version: int
+    keys: frozenset[str]
+    holders: Mapping[str, list[tuple[str, str, str]]]
 
 
 class Guards:
@@ -33,6 +51,8 @@ class Guards:
         unmet: ids of steps of earlier batches that did not come about to why.
         gone: rows of earlier batches that an undo could not bring back.
         texts: the texts of the rows to insert.
+        may_look_again: whether a foresight that others have outdated is to be renewed rather than to look under the
+            lock.
     """
 
     def __init__(self, steps: Iterable[Step], planned: Iterable[tuple[str, str, str | None]], texts: ArchivedTexts):
@@ -49,6 +69,8 @@ class Guards:
         self.texts = texts
         inserted = {(step.action.table, step.action.primary_key) for step in steps if step.kind == "insert"}
         # Asked only about rows that are inserted; a plan has many more cells than those.
+        self.may_look_again = False
+        self._foreseen: dict[str, Foresight] = {}
         self._planned = {cell for cell in planned if cell[:2] in inserted} if inserted else set[Any]()
 
     def judge(self, batch: Batch, segment: Sequence[Step]) -> Iterator[list[Verdict]]:
@@ -224,7 +246,7 @@ class Guards:
                 verdicts[key] = Verdict(step, "it holds a value that the journal cannot keep", False)
             else:
                 leaving[key] = step
-        holders = self._holders(batch.connection, table.name, leaving)
+        holders = self._holders_now(batch, table.name, leaving)
         # A row that stays keeps what it refers to, which then stays as well.
         while stays := {
             key: found
@@ -239,6 +261,54 @@ class Guards:
             verdicts[key] = Verdict(step, content=stored[key])
             batch.present.get(table.name, set()).discard(key)
         return [verdicts[step.action.primary_key] for step in steps]
+
+    def foresee(self, connection: Connection, steps: Iterable[Step]) -> None:
+        """Looks up who refers to the rows that these steps remove, ahead of the lock: the columns have no index.
+
+        What is foreseen holds for as long as nobody else commits anything.
+        """
+        leaving: dict[str, list[str]] = {}
+        for step in steps:
+            if step.kind == "delete":
+                leaving.setdefault(step.action.table, []).append(step.action.primary_key)
+        self._foreseen = {}
+        if leaving:
+            version = data_version(connection)
+            self._foreseen = {
+                table: Foresight(version, frozenset(keys), self._holders(connection, table, keys))
+                for table, keys in leaving.items()
+            }
+
+    def _holders_now(
+        self, batch: Batch, table: str, leaving: Mapping[str, Step]
+    ) -> Mapping[str, list[tuple[str, str, str]]]:
+        """Who refers to each row that is to go, at this moment.
+
+        Raises:
+            SiteMovedOnError: it would have to be looked up under the lock, and there is time to foresee it again.
+        """
+        foreseen = self._foreseen.get(table)
+        is_valid = (
+            foreseen is not None
+            and foreseen.version == data_version(batch.connection)
+            and foreseen.keys.issuperset(leaving)
+            # Nothing of this batch has come to refer to them either.
+            and batch.referred.get(table, set()).isdisjoint(leaving)
+        )
+        if foreseen is None or not is_valid:
+            if leaving and self.may_look_again:
+                raise SiteMovedOnError
+            return self._holders(batch.connection, table, leaving)
+        holders: dict[str, list[tuple[str, str, str]]] = {}
+        for key in leaving:
+            places: dict[tuple[str, str], list[str]] = {}
+            for name, column, holder in foreseen.holders.get(key, ()):
+                places.setdefault((name, column), []).append(holder)
+            for (name, column), found in places.items():
+                # The batch itself may have moved or removed them.
+                cells = read_cells(batch.connection, self.schema.tables[name], column, found)
+                holders.setdefault(key, []).extend((name, column, h) for h in found if str(cells.get(h)) == key)
+        return holders
 
     def _holders(
         self, connection: Connection, table: str, keys: Iterable[str]

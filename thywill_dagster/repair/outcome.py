@@ -48,6 +48,11 @@ class ApplyReport:
     lock_retries: int = 0
     problem: str = ""
 
+    @property
+    def has_written(self) -> bool:
+        """Whether anything of the site was changed; only then does the journal know the run."""
+        return any(outcome.outcome == "applied" for outcome in self.outcomes)
+
     def counts(self) -> Mapping[str, Mapping[str, int]]:
         """Action name to outcome name to number of actions."""
         table: dict[str, Counter[str]] = {}

@@ -158,12 +158,21 @@ def keep_newest(folder: Path, pattern: str, number: int) -> None:
 
 
 def write_private(path: Path, content: str) -> None:
-    """Writes a file (mode 0600) whole or not at all."""
+    """Writes a file (mode 0600) whole or not at all.
+
+    Raises:
+        CouldNotLookError: it cannot be written.
+    """
     partial = path.with_name(path.name + ".partial")
-    partial.touch(mode=0o600)
-    partial.chmod(0o600)
-    partial.write_text(content, encoding="utf-8")
-    partial.replace(path)
+    try:
+        partial.touch(mode=0o600)
+        partial.chmod(0o600)
+        partial.write_text(content, encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        raise CouldNotLookError(
+            f"{path} cannot be written ({error.strerror}); look at the space and the permissions of --data-dir"
+        ) from error
 
 
 def _read_actions(path: Path) -> Sequence[Action]:

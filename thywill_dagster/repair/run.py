@@ -24,7 +24,7 @@ from thywill_dagster.errors import RefusedError
 from thywill_dagster.integrity.relations import PRIVATE_TABLES, SECRET_COLUMNS, is_hidden, shown_key
 from thywill_dagster.repair.actions import Action
 from thywill_dagster.repair.archived_texts import ArchivedTexts, row_of
-from thywill_dagster.repair.guards import Guards
+from thywill_dagster.repair.guards import Guards, SiteMovedOnError
 from thywill_dagster.repair.images import image_of_row
 from thywill_dagster.repair.outcome import ActionOutcome
 from thywill_dagster.repair.segments import SEGMENT_ROWS, find_breaks, in_storage_order
@@ -70,6 +70,9 @@ statement that writes to a table of the application or to the journal."""
 
 BATCH_SIZE = 2000
 MAX_LOCK_SECONDS = 0.1
+
+LOOKS_AHEAD = 4
+"""How often the references to rows that go are looked up ahead of the lock, before they are looked up under it."""
 
 POSITIONS_PER_READ = 20_000
 
@@ -142,7 +145,7 @@ class Run:
         self._now = now
         self._schema_version = -1
         self._breaks: tuple[int, ...] = ()
-        self._inserts_rows = False
+        self._inserts_rows = self._removes_rows = False
         self._referrers: dict[tuple[str, str], dict[str, list[str]]] = {}
         self._known_secrets: frozenset[str] = frozenset()
         self._writer: Writer | None = None
@@ -210,7 +213,8 @@ class Run:
             self._read_referrers(connection)
         self._steps = tuple(in_storage_order(self._steps, partial(self._positions, database)))
         self._breaks = tuple(find_breaks(self._steps))
-        self._inserts_rows = any(step.kind == "insert" for step in self._steps)
+        kinds = {step.kind for step in self._steps}
+        self._inserts_rows, self._removes_rows = "insert" in kinds, "delete" in kinds
 
     def _require_schema(self, schema: SchemaDescription) -> None:
         if self._fingerprint is None:
@@ -339,7 +343,7 @@ class Run:
                 if self._inserts_rows:
                     self._texts.load(self._steps[done : done + self._batch_size])
                 try:
-                    done, batch = writer.transaction(partial(self._write_batch, start=done))
+                    done, batch = self._write_next(writer, done)
                 except (DBAPIError, sqlite3.Error, LockedOutError, ReplacedError, _BrokenBatchError) as error:
                     self._stop(done, error)
                     return
@@ -353,6 +357,18 @@ class Run:
                 self._guards.gone.update(batch.gone)
                 # Only now: a version that was rolled back can come again with another schema.
                 self._schema_version = batch.schema_version
+
+    def _write_next(self, writer: Writer, done: int) -> tuple[int, Batch]:
+        """The next batch. What can be looked up ahead of the lock is, again if somebody commits in between."""
+        steps = self._steps[done : done + self._batch_size] if self._removes_rows else ()
+        for attempt in range(1, LOOKS_AHEAD + 1):
+            writer.look(partial(self._guards.foresee, steps=steps))
+            self._guards.may_look_again = attempt < LOOKS_AHEAD
+            try:
+                return writer.transaction(partial(self._write_batch, start=done))
+            except SiteMovedOnError:
+                continue
+        raise AssertionError("the last look is never outdated")
 
     def _stop(self, done: int, error: Exception) -> None:
         self.problem = driver_message(driver_error(error))
@@ -446,15 +462,16 @@ class Run:
             # Read back whole, with the schema's defaults: an undo removes only a row that is still this.
             rows = read_rows(batch.connection, table, keys)
             for name in table.column_names:
-                if (parent := PARENTS.get((table.name, name))) and not is_undo:
-                    batch.note_references(parent, [row[name] for row in rows.values()])
+                if parent := PARENTS.get((table.name, name)):
+                    batch.note_references(parent, [row[name] for row in rows.values()], must_resolve=not is_undo)
             return [
                 (None, image_of_row(table.name, rows[key], row_of(verdict.step), self._known_secrets))
                 for key, verdict in zip(keys, verdicts, strict=True)
             ]
         column = str(action.column)
-        if (parent := PARENTS.get((table.name, column))) and not is_undo:
-            batch.note_references(parent, [verdict.step.action.after for verdict in verdicts])
+        if parent := PARENTS.get((table.name, column)):
+            written = [verdict.step.action.after for verdict in verdicts]
+            batch.note_references(parent, written, must_resolve=not is_undo)
         kept = kept_types(table, column)
         images = [(verdict.content, verdict.step.action.after) for verdict in verdicts]
         if not {type(after) for _, after in images}.issubset(kept):

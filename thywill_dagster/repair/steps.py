@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 from sqlalchemy import Connection
 
 from thywill_dagster.errors import RefusedError
 from thywill_dagster.integrity.relations import RECORD_REFERENCES, SYSTEM, USER_REFERENCES
-from thywill_dagster.repair.actions import Action
+from thywill_dagster.repair.actions import Action, ActionName
 from thywill_dagster.repair.outcome import ActionOutcome
 from thywill_dagster.store.journal import JournalRow
 from thywill_dagster.store.schema import TableDescription
@@ -94,7 +94,8 @@ class Batch:
         gone: rows, as table and key, that an undo was to bring back and could not.
         names: what the application compares of each username to the user's id, once it was needed.
         present: parent table to keys that are known to exist.
-        touched: parent table to keys that this batch has written into reference columns.
+        referred: parent table to keys that this batch has written into reference columns.
+        touched: those of them whose row must be there at the end of the batch.
         schema_version: SQLite's count of schema changes at the end of the batch.
     """
 
@@ -105,13 +106,31 @@ class Batch:
     gone: set[tuple[str, str]] = field(default_factory=set)
     names: dict[str, str] | None = None
     present: dict[str, set[str]] = field(default_factory=dict)
+    referred: dict[str, set[str]] = field(default_factory=dict)
     touched: dict[str, set[str]] = field(default_factory=dict)
     schema_version: int = -1
 
-    def note_references(self, parent: Parent, values: Iterable[Any]) -> None:
+    def note_references(self, parent: Parent, values: Iterable[Any], *, must_resolve: bool) -> None:
         """Remembers which keys the batch wrote into reference columns."""
-        written = self.touched.setdefault(parent.table, set())
-        written.update(str(value) for value in values if not is_nobody(value, parent))
+        written = {str(value) for value in values if not is_nobody(value, parent)}
+        self.referred.setdefault(parent.table, set()).update(written)
+        if must_resolve:
+            self.touched.setdefault(parent.table, set()).update(written)
+
+
+def inverse_of(row: JournalRow) -> Action:
+    """The action that takes a journalled change back."""
+    return Action(
+        action=cast(ActionName, row.action),
+        table=row.table,
+        primary_key=row.primary_key,
+        column=row.column,
+        before=row.after,
+        after=row.before,
+        rule=row.rule,
+        risk="high",
+        evidence=row.evidence,
+    )
 
 
 def is_nobody(value: Any, parent: Parent) -> bool:

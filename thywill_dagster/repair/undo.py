@@ -10,16 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import cast
 
 from sqlalchemy import Connection
 
 from thywill_dagster.errors import RefusedError, UsageError
-from thywill_dagster.repair.actions import Action, ActionName
 from thywill_dagster.repair.apply import as_rehearsed, require_bounds
 from thywill_dagster.repair.outcome import ActionOutcome, LeftChange, UndoReport
 from thywill_dagster.repair.run import BATCH_SIZE, MAX_LOCK_SECONDS, Run, utc_now
-from thywill_dagster.repair.steps import Step
+from thywill_dagster.repair.steps import Step, inverse_of
 from thywill_dagster.store.collector import collector_paused
 from thywill_dagster.store.engine import make_engine, make_snapshot_engine, reading
 from thywill_dagster.store.journal import JournalRow, find_undone, list_runs, read_run
@@ -78,7 +76,11 @@ def undo_run(
             for position, row in enumerate(changes)
             if row.id in undone
         }
-        steps = [_inverse(position, row) for position, row in enumerate(changes) if row.id not in undone]
+        steps = [
+            Step(position, inverse_of(row), row.action_id, row)
+            for position, row in enumerate(changes)
+            if row.id not in undone
+        ]
         run = Run(
             steps,
             run_id=new_run_id(now()),
@@ -120,24 +122,9 @@ def _require_no_guards(connection: Connection, changes: Sequence[JournalRow]) ->
     """What was there before may have been dangling, which the installed guards reject."""
     if found := own_triggers(connection, {row.table for row in changes}):
         raise RefusedError(
-            f"the guard {found[0]} would reject what was there before; run remove-guards --execute first, then undo"
+            f"the guard {found[0]} may reject what was there before; run thywill-dagster remove-guards --execute, then"
+            f" thywill-dagster undo {changes[0].run_id} --execute, then thywill-dagster install-guards --execute"
         )
-
-
-def _inverse(position: int, row: JournalRow) -> Step:
-    """The step that takes a journalled change back."""
-    action = Action(
-        action=cast(ActionName, row.action),
-        table=row.table,
-        primary_key=row.primary_key,
-        column=row.column,
-        before=row.after,
-        after=row.before,
-        rule=row.rule,
-        risk="high",
-        evidence=row.evidence,
-    )
-    return Step(position, action, row.action_id, row)
 
 
 def _left(changes: Sequence[JournalRow], outcomes: Mapping[int, ActionOutcome]) -> tuple[LeftChange, ...]:

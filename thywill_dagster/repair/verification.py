@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from sqlalchemy import Connection, text
 
@@ -18,17 +18,18 @@ from thywill_dagster.errors import CouldNotLookError
 from thywill_dagster.identity.normalise import lookup_key
 from thywill_dagster.identity.username_mapping import MISSING
 from thywill_dagster.integrity.findings import FINDING_KINDS
-from thywill_dagster.integrity.relations import PRIVATE_TABLES, is_hidden, shown_key
+from thywill_dagster.integrity.relations import shown_key
 from thywill_dagster.repair.actions import Action, Plan
 from thywill_dagster.repair.images import is_same
-from thywill_dagster.repair.outcome import ApplyReport
+from thywill_dagster.repair.outcome import ApplyReport, UndoReport
+from thywill_dagster.repair.promises import NOWHERE, Found, name_of, not_as_promised
+from thywill_dagster.repair.steps import inverse_of
 from thywill_dagster.store.difference import RowDifference, find_differences
 from thywill_dagster.store.engine import driver_connection, make_snapshot_engine, reading
-from thywill_dagster.store.indexes import find_index
 from thywill_dagster.store.journal import JournalRow, read_run
 from thywill_dagster.store.online_copy import count_rows
-from thywill_dagster.store.rows import kept_types, primary_key_of, read_cells, read_column, read_rows, same_value
-from thywill_dagster.store.schema import SchemaDescription, describe_schema
+from thywill_dagster.store.rows import same_value
+from thywill_dagster.store.schema import describe_schema
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,8 +50,6 @@ _UNKNOWN_USER = frozenset(
     {"prayer_with_unknown_author", "mark_with_unknown_user", "reference_to_unknown_user", "unknown_inviter"}
 )
 """Findings whose value is the id of a user who has no row."""
-
-_NOWHERE = object()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +80,7 @@ class RunVerification:
     """What the database says about a run.
 
     Attributes:
+        compared: number of changes that were compared with what was promised of them.
         broken_promises: applied actions whose cell or row is not as promised, or that left their finding.
         changed_by_application: cells and rows that differ from the backup and that the run did not change.
         samples: some of these, as ``table/primary key/column``.
@@ -89,6 +89,7 @@ class RunVerification:
         spot_checks: some repaired cells.
     """
 
+    compared: int
     broken_promises: Sequence[str]
     changed_by_application: int
     samples: Sequence[str]
@@ -112,123 +113,97 @@ def verify_run(plan: Plan, report: ApplyReport, database: Path, findings: pd.Dat
     done = {outcome.action_id for outcome in report.outcomes if outcome.outcome == "applied"}
     applied = [action for action in plan.actions if action.action_id in done]
     with reading(make_snapshot_engine(database)) as connection:
-        found = _Found(connection, applied)
+        found = Found(connection, applied)
         journal = read_run(connection, report.run_id)
         journalled = {row.action_id for row in journal}
         unjournalled = [action for action in applied if action.action_id not in journalled]
         broken = [
-            *(f"{_name(action)} was applied without a journal row" for action in unjournalled),
-            *_not_as_promised(found, applied),
+            *(f"{name_of(action)} was applied without a journal row" for action in unjournalled),
+            *not_as_promised(found, applied),
             *_still_found(applied, findings),
         ]
-        displayed = {name: int(connection.execute(text(query)).scalar_one()) for name, query in DISPLAY_QUERIES.items()}
+        displayed = _count_displayed_none(connection)
         spot_checks = _spot_checks(found, applied)
-    changed, samples = 0, list[str]()
-    counts: Mapping[str, RowCount] = {}
-    if report.backup:
-        if not Path(report.backup).exists():
-            raise CouldNotLookError(f"the backup {report.backup} is gone, so what else changed cannot be told")
-        changed, samples = count_unexplained(find_unexplained(Path(report.backup), database, journal))
-        counts = count_table_rows(Path(report.backup), database, journal)
     return RunVerification(
+        compared=len(applied),
         broken_promises=broken,
-        changed_by_application=changed,
-        samples=samples,
         displayed_none=displayed,
-        row_counts=counts,
         spot_checks=spot_checks,
+        **_what_else(report.backup, database, journal),
     )
 
 
-# What was promised.
+def verify_undo(report: UndoReport, database: Path) -> RunVerification:
+    """Verifies an undo in a private copy of the database that was taken after it.
+
+    Promised is what the run had found, as its journal has it; everything else must be as in the backup that was made
+    before the undo.
+
+    Args:
+        report: what the undo says it did.
+        database: the copy; nobody writes it.
+
+    Raises:
+        CouldNotLookError: the copy or the backup cannot be read.
+    """
+    with reading(make_snapshot_engine(database)) as connection:
+        changes = read_run(connection, report.undoes_run)[::-1]
+        if len(changes) != len(report.outcomes):
+            raise CouldNotLookError(
+                f"the journal of run {report.undoes_run} is not what it was when the run was taken back"
+            )
+        done = [c for c, o in zip(changes, report.outcomes, strict=True) if o.outcome == "applied"]
+        promised = _restored(done)
+        journal = read_run(connection, report.run_id)
+        journalled = {row.undoes_id for row in journal}
+        found = Found(connection, promised)
+        broken = [
+            *(f"{name_of(inverse_of(c))} was taken back without a journal row" for c in done if c.id not in journalled),
+            *not_as_promised(found, promised),
+        ]
+        displayed = _count_displayed_none(connection)
+        spot_checks = _spot_checks(found, promised)
+    return RunVerification(
+        compared=len(done),
+        broken_promises=broken,
+        displayed_none=displayed,
+        spot_checks=spot_checks,
+        **_what_else(report.backup, database, journal),
+    )
 
 
-class _Found:
-    """What the database holds now where the applied actions promised something."""
-
-    def __init__(self, connection: Connection, applied: Sequence[Action]) -> None:
-        self.schema = describe_schema(connection)
-        self._keys = _revealed_keys(connection, self.schema, applied)
-        wanted: dict[tuple[str, str | None], list[str]] = {}
-        for action in applied:
-            if action.action != "create_index" and action.table in self.schema.tables:
-                wanted.setdefault((action.table, action.column), []).append(self.key_of(action))
-        self._cells: dict[tuple[str, str, str], Any] = {}
-        self._rows: dict[tuple[str, str], Mapping[str, Any]] = {}
-        for (table, column), keys in wanted.items():
-            description = self.schema.tables[table]
-            if column is None:
-                for key, row in read_rows(connection, description, keys).items():
-                    self._rows[table, key] = row
-            elif column in description.column_names:
-                for key, value in read_cells(connection, description, column, keys).items():
-                    self._cells[table, key, column] = value
-
-    def key_of(self, action: Action) -> str:
-        """The primary key as the database has it; a secret that is gone stays a hash, which no row has."""
-        return self._keys.get((action.table, action.primary_key), action.primary_key)
-
-    def cell(self, action: Action) -> Any:
-        """The cell that the action changed; :data:`_NOWHERE` if its row is gone."""
-        return self._cells.get((action.table, self.key_of(action), str(action.column)), _NOWHERE)
-
-    def row(self, action: Action) -> Mapping[str, Any] | None:
-        """The row that the action inserted or removed; None if there is none."""
-        return self._rows.get((action.table, self.key_of(action)))
-
-    def is_promised(self, action: Action, column: str, promised: Any, value: Any) -> bool:
-        """Whether a cell holds what was promised, as this column stores it."""
-        if is_same(action.table, column, value, promised):
-            return True
-        if isinstance(promised, Mapping):
-            return False
-        is_kept = type(promised) in kept_types(self.schema.tables[action.table], column)
-        return not is_kept and value is not None and promised is not None and _number(value) == _number(promised)
+def _restored(done: Iterable[JournalRow]) -> list[Action]:
+    """What the changes that were taken back, newest first, leave behind: of several at one place the oldest decides."""
+    rows: dict[tuple[str, str], dict[str | None, Action]] = {}
+    for change in done:
+        row = rows.setdefault((change.table, change.primary_key), {})
+        if change.column is None:
+            # What the run did to cells of the row came after it: they come or go with it.
+            row.clear()
+        row[change.column] = inverse_of(change)
+    return [action for row in rows.values() for action in row.values()]
 
 
-def _number(value: Any) -> Any:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return str(value)
+class _WhatElse(TypedDict):
+    changed_by_application: int
+    samples: Sequence[str]
+    row_counts: Mapping[str, RowCount]
 
 
-def _revealed_keys(
-    connection: Connection, schema: SchemaDescription, applied: Sequence[Action]
-) -> Mapping[tuple[str, str], str]:
-    hidden = {a.table for a in applied if a.table in PRIVATE_TABLES and is_hidden(a.primary_key)}
-    return {
-        (name, shown_key(name, key)): key
-        for name in hidden & schema.tables.keys()
-        for key, _ in read_column(connection, schema.tables[name], primary_key_of(schema.tables[name]))
-    }
+def _what_else(backup: str, database: Path, journal: Sequence[JournalRow]) -> _WhatElse:
+    """What differs from the backup beside the run's own changes; without a backup nothing was written."""
+    if not backup:
+        return {"changed_by_application": 0, "samples": [], "row_counts": {}}
+    before = Path(backup)
+    if not before.exists():
+        raise CouldNotLookError(f"the backup {backup} is gone, so what else changed cannot be told")
+    changed, samples = count_unexplained(find_unexplained(before, database, journal))
+    counts = count_table_rows(before, database, journal)
+    return {"changed_by_application": changed, "samples": samples, "row_counts": counts}
 
 
-def _not_as_promised(found: _Found, applied: Sequence[Action]) -> Iterator[str]:
-    overwritten = {(a.table, a.primary_key, a.column) for a in applied if a.column is not None}
-    for action in applied:
-        if action.action == "create_index":
-            name = str(action.after.get("name")) if isinstance(action.after, Mapping) else ""
-            if find_index(found.schema, name) is None:
-                yield f"{_name(action)}: there is no index {name}"
-        elif action.column is not None:
-            value = found.cell(action)
-            if value is _NOWHERE:
-                yield f"{_name(action)}: the row is gone"
-            elif not found.is_promised(action, action.column, action.after, value):
-                yield f"{_name(action)}: the cell does not hold what was promised"
-        elif isinstance(action.after, Mapping):
-            row = found.row(action)
-            if row is None:
-                yield f"{_name(action)}: the row is not there"
-                continue
-            for column, promised in action.after.items():
-                if (action.table, action.primary_key, column) in overwritten:
-                    continue
-                if not found.is_promised(action, column, promised, row.get(column)):
-                    yield f"{_name(action)}: {column} does not hold what was promised"
-        elif found.row(action) is not None:
-            yield f"{_name(action)}: the row is still there"
+def _count_displayed_none(connection: Connection) -> dict[str, int]:
+    return {name: int(connection.execute(text(query)).scalar_one()) for name, query in DISPLAY_QUERIES.items()}
 
 
 def _still_found(applied: Sequence[Action], findings: pd.DataFrame) -> Iterator[str]:
@@ -255,7 +230,7 @@ def _still_found(applied: Sequence[Action], findings: pd.DataFrame) -> Iterator[
             yield f"{table}/{key}/{column}: there is still the finding {kind}"
 
 
-def _spot_checks(found: _Found, applied: Sequence[Action]) -> list[SpotCheck]:
+def _spot_checks(found: Found, applied: Sequence[Action]) -> list[SpotCheck]:
     """Some cells, spread evenly over the plan, so that two looks show the same ones."""
     cells = [action for action in applied if action.column is not None]
     chosen = cells[:: max(1, len(cells) // SPOT_CHECKS)][:SPOT_CHECKS]
@@ -267,7 +242,7 @@ def _spot_checks(found: _Found, applied: Sequence[Action]) -> list[SpotCheck]:
             column=str(a.column),
             before=a.before,
             promised=a.after,
-            found=None if (value := found.cell(a)) is _NOWHERE else value,
+            found=None if (value := found.cell(a)) is NOWHERE else value,
             evidence=a.evidence,
         )
         for a in chosen
@@ -393,8 +368,3 @@ def _unexplained_columns(found: RowDifference, rows: _Rows, cells: _Cells) -> It
 
 def _printable(key: str) -> str:
     return key.encode("utf-8", "backslashreplace").decode()
-
-
-def _name(action: Action) -> str:
-    place = f"{action.action} {action.table}/{action.primary_key}"
-    return f"{place}/{action.column}" if action.column else place

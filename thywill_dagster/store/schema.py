@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection, text
 
 from thywill_dagster.errors import CouldNotLookError, RefusedError
+from thywill_dagster.store.engine import driver_connection
 
 OWN_PREFIX = "thywill_dagster_"
 """Tables and triggers of ours in the application's database."""
@@ -194,6 +195,14 @@ def own_triggers(connection: Connection, tables: Iterable[str]) -> list[str]:
     found = connection.execute(text("SELECT name, tbl_name FROM sqlite_master WHERE type = 'trigger' ORDER BY name"))
     wanted = set(tables)
     return [name for name, table in found if is_own(name) and table in wanted]
+
+
+def data_version(connection: Connection) -> int:
+    """SQLite's count, for this connection, of the changes that others have committed; equal only if there were none.
+
+    Asked of the driver, so that asking begins no transaction.
+    """
+    return int(driver_connection(connection).execute("PRAGMA data_version").fetchone()[0])
 
 
 def schema_version(connection: Connection) -> int:

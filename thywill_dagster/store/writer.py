@@ -218,6 +218,22 @@ class Writer:
                 self._step_aside(time.monotonic() - self.began)
             return result
 
+    def look(self, work: Callable[[Connection], T]) -> T | None:
+        """Reads on the connection of the transactions, ahead of the next one; None if others hold the lock.
+
+        Args:
+            work: uses the driver's connection only, so that every statement is a transaction of its own.
+
+        Raises:
+            sqlite3.Error: any other error of the database.
+        """
+        try:
+            return work(self._opened())
+        except (DBAPIError, sqlite3.Error) as error:
+            if not is_busy(driver_error(error)):
+                raise
+            return None
+
     def _attempt(self, work: Callable[[Connection, int], tuple[T, bool]]) -> tuple[T, bool]:
         self._on_point("before_begin")
         connection = self._opened()

@@ -26,6 +26,7 @@ KEYS = {
     "report",
     "backup",
     "run_id",
+    "verification",
 }
 RECORDING = pytest.mark.parametrize("record", [[], ["--no-record"]], ids=["recorded", "not_recorded"])
 
@@ -258,7 +259,11 @@ def test_a_run_is_taken_back(damaged: Site, record: list[str]) -> None:
 
     done = call("undo", run, "--execute", *damaged.arguments(), "--json", *record)
     assert done.returncode == 0
-    assert json.loads(done.stdout).keys() == KEYS
+    answer = json.loads(done.stdout)
+    assert answer.keys() == KEYS
+    taken_back = sum(counts["applied"] for counts in answer["actions"].values())
+    assert answer["verification"]["compared"] == taken_back > 0
+    assert (answer["verification"]["broken_promises"], answer["verification"]["changed_by_application"]) == ([], 0)
     assert damaged.rows() == before
 
 

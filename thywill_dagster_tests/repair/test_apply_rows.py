@@ -10,8 +10,11 @@ from damaged_site import DamagedSite, a_cell, a_row, application_tables, make_da
 
 from thywill_dagster import chain
 from thywill_dagster.integrity.relations import USER_REFERENCES, shown_key
+from thywill_dagster.repair import guards
 from thywill_dagster.repair.actions import Action, archived_text
+from thywill_dagster.repair.run import LOOKS_AHEAD
 from thywill_dagster.sample.damage_profile import DamageProfile
+from thywill_dagster.store.rows import find_holders
 
 TEXT = "Please pray for my sister.\nShe is ill: very ill – \u2028 since Monday.\n\nThank you"
 DUPLICATE = {
@@ -249,6 +252,44 @@ def test_a_duplicate_that_gets_new_rows_meanwhile_stays(site):
         "1 rows refer to it since the plan was made: prayerskip.user_id of new",
     )
     assert site.query("SELECT count(*) FROM user WHERE id = 'dup'") == [(1,)]
+
+
+@pytest.mark.parametrize("times", [1, 99], ids=["once", "at every look"])
+def test_a_reference_that_comes_between_the_look_ahead_and_the_lock_keeps_the_row(site, times):
+    plan = site.store(*make_duplicate(site))
+    written: list[int] = []
+
+    def interfere(point: str) -> None:
+        if point == "before_begin" and len(written) < times:
+            number = len(written)
+            written.append(number)
+            site.change("INSERT INTO prayerskip VALUES (?, 'dup', 'p', '')", f"new{number}")
+
+    report = site.execute(plan, on_point=interfere)
+
+    assert words(report)[-1][1].startswith(f"{len(written)} rows refer to it since the plan was made")
+    assert site.query("SELECT count(*) FROM user WHERE id = 'dup'") == [(1,)]
+    # After some looks in vain the references are looked up under the lock.
+    assert len(written) == min(times, LOOKS_AHEAD)
+
+
+def test_references_to_a_row_that_goes_are_looked_up_ahead_of_the_lock(site, monkeypatch):
+    plan = site.store(*make_duplicate(site))
+    scans: list[str] = []
+    points: list[str] = []
+
+    def spying(connection, table, name, values):
+        scans.append(points[-1] if points else "before_backup")
+        return find_holders(connection, table, name, values)
+
+    monkeypatch.setattr(guards, "find_holders", spying)
+
+    report = site.execute(plan, on_point=points.append)
+
+    assert words(report)[-1] == ("applied", "")
+    # What is looked for before the backup is whether there is any work; an IN list under the lock would be a scan.
+    assert scans
+    assert not {"after_begin", "after_statement"} & set(scans)
 
 
 def test_a_duplicate_whose_references_were_not_all_moved_stays(site):

@@ -221,7 +221,10 @@ def test_installed_guards_are_named_instead_of_fought(damaged):
     damaged.change("CREATE TRIGGER thywill_dagster_guard_prayer BEFORE UPDATE ON prayer WHEN 0 BEGIN SELECT 1; END")
     before = sha256(damaged.database)
 
-    with pytest.raises(RefusedError, match="run remove-guards --execute first"):
+    with pytest.raises(
+        RefusedError,
+        match=f"run thywill-dagster remove-guards --execute, then thywill-dagster undo {report.run_id} --execute",
+    ):
         undo(damaged, report.run_id)
 
     assert sha256(damaged.database) == before

@@ -28,8 +28,10 @@ from thywill_dagster.integrity.columns import (
     number_events,
 )
 from thywill_dagster.integrity.paths import ArchivePaths
-from thywill_dagster.integrity.registrations import RegistrationBook
+from thywill_dagster.integrity.registrations import RegistrationBook, RegistrationLine, registrations_among
 from thywill_dagster.integrity.relations import SYSTEM, UserReference
+
+_MINUTE = 60_000_000
 
 EMPTY_REFERENCES = ("", "None")
 """What stands in place of a user id where a program wrote its own "nothing" as text."""
@@ -75,6 +77,15 @@ class SiteView:
         """User id to the minute of ``created_at``."""
         users = self.tables["user"]
         return dict(zip(users["id"], self.minutes("user").tolist(), strict=True))
+
+    @cached_property
+    def came_live(self) -> Mapping[str, bool]:
+        """User id to whether the application itself wrote ``created_at``: imports write the minutes of lines."""
+        times = self.microseconds("user").tolist()
+        return {
+            user_id: time > NO_MINUTE * _MINUTE and time % _MINUTE != 0
+            for user_id, time in zip(self.tables["user"]["id"], times, strict=True)
+        }
 
     # Rows and lines as numbers.
 
@@ -199,12 +210,22 @@ class SiteView:
     def _registrations_of(self) -> dict[str, list[int]]:
         return {}
 
+    def lines_of_user(self, user_id: str) -> list[RegistrationLine]:
+        """The registration lines that can be this user's."""
+        created = self.created_minutes[user_id]
+        return self.registrations.lines_of_user(
+            self.keys_of_users[user_id],
+            self.display_names[user_id],
+            None if created == NO_MINUTE else created,
+            is_exact_time=self.came_live[user_id],
+        )
+
     def registrations_of(self, user_id: str) -> list[int]:
-        """Minutes at which the user's name was registered."""
+        """Minutes at which the user's name was registered, by whomever; another spelling is no other person."""
         if user_id not in self._registrations_of:
-            self._registrations_of[user_id] = self.registrations.registrations_of(
-                self.keys_of_users[user_id], self.display_names[user_id]
-            )
+            name = self.display_names[user_id]
+            exact = [line for line in self.registrations.lines_of(self.keys_of_users[user_id]) if line.name == name]
+            self._registrations_of[user_id] = registrations_among(exact or self.lines_of_user(user_id))
         return self._registrations_of[user_id]
 
     @cached_property

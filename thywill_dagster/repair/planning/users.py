@@ -76,7 +76,8 @@ def _plan_user(draft: Draft, person: str, ranked: Sequence[Claim], former: Forme
     name = spelled.spelling if spelled else _spelling(site, person)
     user_id = ranked[0].lost_id if ranked else new_user_id(name)
     token = book.token_of(user_id)
-    origin = book.origin_of(key, user_id, token, spelling=spelled.spelling if spelled else None)
+    told = [line for line in book.lines_of(key) if spelled is None or line.name == spelled.spelling]
+    origin = book.origin_of(told, user_id, token)
     identity = draft.reconciliation.ids.get(user_id)
     supporting = identity.evidence if identity else _evidence_of(draft, person)
     unproven: list[str] = []

@@ -28,7 +28,12 @@ from thywill_dagster.integrity.columns import (
     number_events,
 )
 from thywill_dagster.integrity.paths import ArchivePaths
-from thywill_dagster.integrity.registrations import RegistrationBook, RegistrationLine, registrations_among
+from thywill_dagster.integrity.registrations import (
+    NEAR_MINUTES,
+    RegistrationBook,
+    RegistrationLine,
+    registrations_among,
+)
 from thywill_dagster.integrity.relations import SYSTEM, UserReference
 
 _MINUTE = 60_000_000
@@ -233,12 +238,14 @@ class SiteView:
         """User id to the earliest minute at which that user can have done something.
 
         The registration line counts if the name was registered once: an import may have written a later
-        ``created_at``. A name registered twice is another person each time, so only the row's own time counts.
+        ``created_at``. A name registered twice is another person each time, so only the row's own time counts; and
+        so it does where a line of its very minute says that it was written at registration.
         """
         earliest = {}
         for user_id, created in self.created_minutes.items():
             registered = self.registrations_of(user_id)
-            earliest[user_id] = min(created, registered[0]) if len(registered) == 1 else created
+            is_certain = any(abs(line.minute - created) <= NEAR_MINUTES for line in self.lines_of_user(user_id))
+            earliest[user_id] = created if is_certain or len(registered) != 1 else min(created, registered[0])
         return earliest
 
 

@@ -81,6 +81,7 @@ def test_a_token_breaks_a_circle_too(site: SmallSite) -> None:
     site.set("user", BO, invited_by_user_id=DI)
     forget(site, "Bo")
     site.insert("invitetoken", token="t", created_by_user="admin", used=1, expires_at="2025-01-08", used_by_user_id=BO)
+    site.set("user", BO, invite_token_used="t")
     site.repair()
     assert site.cell("user", BO, COLUMN) == "admin"
 

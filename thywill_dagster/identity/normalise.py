@@ -30,10 +30,15 @@ lone surrogates are bytes that were no text. Other separators and control charac
 @lru_cache(maxsize=200_000)
 def lookup_key(name: str) -> str:
     """Key under which the application finds a user; empty if the name can never be found."""
+    collapsed = normalise_in_place(name)
+    return collapsed.lower() if 0 < len(collapsed) <= MAXIMUM_LENGTH else ""
+
+
+def normalise_in_place(name: str) -> str:
+    """What the application makes of stored names when it starts."""
     # The only white space that is printable is the space.
     kept = name if name.isprintable() else "".join(c for c in name.strip() if c.isprintable())
-    collapsed = " ".join(kept.split())
-    return collapsed.lower() if 0 < len(collapsed) <= MAXIMUM_LENGTH else ""
+    return " ".join(kept.split())
 
 
 def is_placeholder(name: str) -> bool:

@@ -23,7 +23,7 @@ from thywill_dagster.integrity.event_rows import MARKS, Case, EventGroup, EventR
 from thywill_dagster.integrity.findings import Finding, findings_frame
 from thywill_dagster.integrity.matching import TOLERANCE_MINUTES, Fact
 from thywill_dagster.integrity.paths import classify_path, classify_stored
-from thywill_dagster.integrity.reconciliation import Reconciliation, reconcile
+from thywill_dagster.integrity.reconciliation import ONE_DAY, Reconciliation, reconcile
 from thywill_dagster.integrity.relations import RECORD_REFERENCES, primary_key_of, shown_key
 from thywill_dagster.integrity.site import SiteView, is_empty_reference, month_of_stored
 
@@ -493,8 +493,11 @@ def oldest_user(site: SiteView, user_ids: Sequence[str]) -> str:
 
 
 def users_files(site: SiteView, user_id: str) -> frozenset[str]:
-    """The registration files that have a line of this user."""
-    lines = site.registrations.lines_of(site.keys_of_users[user_id])
+    """The registration files that have a line of this user; lines from before the row was there may be another's."""
+    lines = site.lines_of_user(user_id)
+    if site.came_live[user_id]:
+        since = site.created_minutes[user_id] - ONE_DAY
+        lines = [line for line in lines if line.minute >= since]
     return frozenset(line.path for line in lines if line.source == "users_file")
 
 

@@ -140,11 +140,7 @@ class _Reconciler:
         ):
             created = self.site.created_minutes[user_id]
             origin = self.site.registrations.origin_of(
-                self.site.keys_of_users[user_id],
-                user_id,
-                token,
-                None if created == NO_MINUTE else created,
-                spelling=self.user_ids[user_id],
+                self.site.lines_of_user(user_id), user_id, token, None if created == NO_MINUTE else created
             )
             self.result.origins[user_id] = origin
             if value in self.user_ids or (is_empty_reference(value, self.user_ids) and origin.is_root):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from thywill_dagster.identity.normalise import lookup_key
+from thywill_dagster.identity.normalise import lookup_key, normalise_in_place
 from thywill_dagster.integrity.columns import minutes_of
 from thywill_dagster.integrity.relations import SYSTEM
 
@@ -131,14 +131,37 @@ class RegistrationBook:
         lines = self.lines_of(key)
         if spelling is not None:
             lines = [line for line in lines if line.name == spelling] or lines
-        monthly = [line.minute for line in lines if line.source == "monthly_activity"]
-        minutes: list[int] = []
-        for line in lines:
-            is_confirmed = any(abs(minute - line.minute) <= NEAR_MINUTES for minute in monthly)
-            if minutes and (line.minute - minutes[-1] <= NEAR_MINUTES or not (line.inviter or is_confirmed)):
-                continue
-            minutes.append(line.minute)
-        return minutes
+        return registrations_among(lines)
+
+    def lines_of_user(
+        self, key: str, name: str, created_minute: int | None, *, is_exact_time: bool
+    ) -> list[RegistrationLine]:
+        """The lines that can be of a user who has a row, not those by which somebody else of the name came.
+
+        A registration after the row was created is another person's; the heal tool may write ``joined directly``
+        later, with the exact name. A line with another spelling was written for the row only in its own minute,
+        or for a name that the application normalised in place in a row that an import made.
+
+        Args:
+            key: lookup key of the display name.
+            name: the display name.
+            created_minute: of the row, None if unknown.
+            is_exact_time: whether the application itself wrote that time.
+        """
+        lines = self.lines_of(key)
+        exact = [line for line in lines if line.name == name]
+        if created_minute is None:
+            return exact or list(lines)
+        earlier = [line for line in lines if line.minute <= created_minute + SAME_DAY_MINUTES]
+        own = [line for line in exact if line in earlier or not _is_the_applications(line, exact)]
+        if own:
+            return own
+        return [
+            line
+            for line in earlier
+            if abs(line.minute - created_minute) <= NEAR_MINUTES
+            or (not is_exact_time and normalise_in_place(line.name) == name)
+        ]
 
     def is_confirmed(self, key: str) -> bool:
         """Whether a line of the name is one that no repair tool writes: an invitation, or a monthly line."""
@@ -162,23 +185,20 @@ class RegistrationBook:
 
     def origin_of(
         self,
-        key: str,
+        of_name: Sequence[RegistrationLine],
         user_id: str = "",
         token: str | None = None,
         created_minute: int | None = None,
-        *,
-        spelling: str | None = None,
     ) -> Origin:
         """How the user came, by all witnesses.
 
         Args:
-            key: lookup key of the display name.
+            of_name: the lines of the user's name, in order of time.
             user_id: the user's id, to find the token that was used by it.
             token: the token that the user row names.
             created_minute: of the user row; chooses between several registrations of the name.
-            spelling: if given and registered, only lines with exactly this spelling count.
         """
-        lines = self._lines_of_registration(key, created_minute, spelling)
+        lines = _lines_of_registration(of_name, created_minute)
         invitations = [line for line in lines if line.inviter]
         # A line that can be split in several ways says that there was an invitation, not by whom.
         clear = [line for line in invitations if not line.is_ambiguous]
@@ -217,25 +237,6 @@ class RegistrationBook:
             return answer("", True)
         return answer(None, False, "" if not lines else "only a line that was written when archives were healed")
 
-    def _lines_of_registration(
-        self, key: str, created_minute: int | None, spelling: str | None
-    ) -> list[RegistrationLine]:
-        """The lines of one registration: the one at ``created_minute``; of all if that fits none of several."""
-        lines = self._lines.get(key, [])
-        lines = [line for line in lines if line.name == spelling] or lines
-        if created_minute is not None:
-            for tolerance in (NEAR_MINUTES, SAME_DAY_MINUTES):
-                near = [line for line in lines if abs(line.minute - created_minute) <= tolerance]
-                if near:
-                    return near
-            if len(starts := self.registrations_of(key, spelling)) > 1:
-                return [line for line in lines if any(abs(line.minute - start) <= NEAR_MINUTES for start in starts)]
-        invited = [line for line in lines if line.inviter]
-        if not lines:
-            return []
-        start = (invited or lines)[0].minute
-        return [line for line in lines if abs(line.minute - start) <= NEAR_MINUTES]
-
     def _token_creator(self, user_id: str, token: str | None) -> str | None:
         """The person who made the token; an id that leads to nobody is no witness."""
         tokens = {token} if token in self._creator_of_token else set(self._tokens_used_by.get(user_id, []))
@@ -247,3 +248,34 @@ class RegistrationBook:
         if line.source == "monthly_activity" or created_minute is None:
             return True
         return abs(line.minute - created_minute) <= SAME_DAY_MINUTES
+
+
+def registrations_among(lines: Sequence[RegistrationLine]) -> list[int]:
+    """Minutes at which one name was registered, see :meth:`RegistrationBook.registrations_of`."""
+    minutes: list[int] = []
+    for line in lines:
+        if minutes and (line.minute - minutes[-1] <= NEAR_MINUTES or not _is_the_applications(line, lines)):
+            continue
+        minutes.append(line.minute)
+    return minutes
+
+
+def _is_the_applications(line: RegistrationLine, lines: Sequence[RegistrationLine]) -> bool:
+    """Whether no repair tool can have written a line: an invitation, or told by the monthly file as well."""
+    return bool(line.inviter) or any(
+        other.source == "monthly_activity" and abs(other.minute - line.minute) <= NEAR_MINUTES for other in lines
+    )
+
+
+def _lines_of_registration(lines: Sequence[RegistrationLine], created_minute: int | None) -> Sequence[RegistrationLine]:
+    """The lines of one registration: the one at ``created_minute``; of all if that fits none of several."""
+    if created_minute is not None:
+        for tolerance in (NEAR_MINUTES, SAME_DAY_MINUTES):
+            if near := [line for line in lines if abs(line.minute - created_minute) <= tolerance]:
+                return near
+        if len(starts := registrations_among(lines)) > 1:
+            return [line for line in lines if any(abs(line.minute - start) <= NEAR_MINUTES for start in starts)]
+    if not lines:
+        return ()
+    start = ([line for line in lines if line.inviter] or lines)[0].minute
+    return [line for line in lines if abs(line.minute - start) <= NEAR_MINUTES]

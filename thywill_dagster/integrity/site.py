@@ -28,8 +28,15 @@ from thywill_dagster.integrity.columns import (
     number_events,
 )
 from thywill_dagster.integrity.paths import ArchivePaths
-from thywill_dagster.integrity.registrations import RegistrationBook
+from thywill_dagster.integrity.registrations import (
+    NEAR_MINUTES,
+    RegistrationBook,
+    RegistrationLine,
+    registrations_among,
+)
 from thywill_dagster.integrity.relations import SYSTEM, UserReference
+
+_MINUTE = 60_000_000
 
 EMPTY_REFERENCES = ("", "None")
 """What stands in place of a user id where a program wrote its own "nothing" as text."""
@@ -75,6 +82,15 @@ class SiteView:
         """User id to the minute of ``created_at``."""
         users = self.tables["user"]
         return dict(zip(users["id"], self.minutes("user").tolist(), strict=True))
+
+    @cached_property
+    def came_live(self) -> Mapping[str, bool]:
+        """User id to whether the application itself wrote ``created_at``: imports write the minutes of lines."""
+        times = self.microseconds("user").tolist()
+        return {
+            user_id: time > NO_MINUTE * _MINUTE and time % _MINUTE != 0
+            for user_id, time in zip(self.tables["user"]["id"], times, strict=True)
+        }
 
     # Rows and lines as numbers.
 
@@ -199,12 +215,22 @@ class SiteView:
     def _registrations_of(self) -> dict[str, list[int]]:
         return {}
 
+    def lines_of_user(self, user_id: str) -> list[RegistrationLine]:
+        """The registration lines that can be this user's."""
+        created = self.created_minutes[user_id]
+        return self.registrations.lines_of_user(
+            self.keys_of_users[user_id],
+            self.display_names[user_id],
+            None if created == NO_MINUTE else created,
+            is_exact_time=self.came_live[user_id],
+        )
+
     def registrations_of(self, user_id: str) -> list[int]:
-        """Minutes at which the user's name was registered."""
+        """Minutes at which the user's name was registered, by whomever; another spelling is no other person."""
         if user_id not in self._registrations_of:
-            self._registrations_of[user_id] = self.registrations.registrations_of(
-                self.keys_of_users[user_id], self.display_names[user_id]
-            )
+            name = self.display_names[user_id]
+            exact = [line for line in self.registrations.lines_of(self.keys_of_users[user_id]) if line.name == name]
+            self._registrations_of[user_id] = registrations_among(exact or self.lines_of_user(user_id))
         return self._registrations_of[user_id]
 
     @cached_property
@@ -212,12 +238,14 @@ class SiteView:
         """User id to the earliest minute at which that user can have done something.
 
         The registration line counts if the name was registered once: an import may have written a later
-        ``created_at``. A name registered twice is another person each time, so only the row's own time counts.
+        ``created_at``. A name registered twice is another person each time, so only the row's own time counts; and
+        so it does where a line of its very minute says that it was written at registration.
         """
         earliest = {}
         for user_id, created in self.created_minutes.items():
             registered = self.registrations_of(user_id)
-            earliest[user_id] = min(created, registered[0]) if len(registered) == 1 else created
+            is_certain = any(abs(line.minute - created) <= NEAR_MINUTES for line in self.lines_of_user(user_id))
+            earliest[user_id] = created if is_certain or len(registered) != 1 else min(created, registered[0])
         return earliest
 
 

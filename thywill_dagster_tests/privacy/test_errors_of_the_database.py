@@ -1,12 +1,12 @@
 """What SQLite and SQLAlchemy say about an error can hold the texts of the rows; what we pass on does not."""
 
 import json
+import sqlite3
 from traceback import format_exception
 
 import pytest
 from click.testing import CliRunner
 from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError
 
 from thywill_dagster.cli import main
 from thywill_dagster.errors import CouldNotLookError
@@ -26,7 +26,7 @@ def told_by(error: BaseException) -> str:
 def test_a_row_that_the_database_refuses_is_not_repeated(damaged: Site) -> None:
     [(prayer, created_at)] = damaged.query("SELECT id, created_at FROM prayer LIMIT 1")
     row = {"id": prayer, "author_id": "x", "text": PRIVATE, "created_at": created_at, "flagged": 0}
-    with pytest.raises(IntegrityError) as caught, make_engine(str(damaged.site.database)).begin() as connection:
+    with pytest.raises(sqlite3.IntegrityError) as caught, make_engine(str(damaged.site.database)).begin() as connection:
         insert_rows(connection, describe_schema(connection).tables["prayer"], [row])
     assert "UNIQUE constraint failed: prayer.id" in told_by(caught.value)
     assert PRIVATE not in told_by(caught.value)

@@ -165,3 +165,40 @@ def test_rows_from_before_the_registration_are_not_given_to_who_comes_back(site:
     assert site.cell("prayermark", mark, "user_id") == LOST and site.cell("user", LOST, "display_name") == "Bo"
     action = action_on(proposal, "prayer", early, "author_id")
     assert action.status == "needs_review" and "registered later" in action.reason
+
+
+def test_an_id_that_is_told_under_one_name_and_then_another_may_be_of_somebody_renamed(site: SmallSite) -> None:
+    """Registered as Oldname, renamed to Newname, and gone: either name would come back as somebody."""
+    site.user("Oldname", "2025-01-03 09:15", "Ann", row=False)
+    old = lose_prayers(site, "Oldname", 10, 12)
+    lose_prayers(site, "Newname", 14, 16)
+    site.set("prayer", old[0], author_id=None)
+    proposal = site.plan()
+    assert not proposal.plan.ready
+    reasons = [action.reason for action in proposal.plan.actions if action.inserts_row]
+    assert len(reasons) == 2 and any(LOST in reason for reason in reasons)
+
+
+@pytest.mark.parametrize("at", ["2025-01-01 09:00", "2025-02-01 09:00"])
+def test_the_registration_of_another_spelling_is_another_users(site: SmallSite, at: str) -> None:
+    """Pad came before registrations were archived, or the line is lost; pad was invited by Cleo and is gone."""
+    site.user("Cleo", "2025-01-01 08:30", "Ann")
+    pad = unregistered(site, "Pad", "2025-01-20 08:00")
+    site.user("pad", at, "Cleo", row=False)
+    site.repair()
+    assert site.cell("user", pad, "invited_by_user_id") is None
+    assert site.cell("user", pad, "text_file_path") is None
+
+
+def test_a_name_that_was_normalised_in_place_keeps_its_registration(site: SmallSite) -> None:
+    pad = site.user("Pad ", "2025-01-20 08:00", "Ann")
+    site.set("user", pad, display_name="Pad", created_at="2025-02-01 08:00:00.000000", invited_by_user_id=None)
+    site.repair()
+    assert site.cell("user", pad, "invited_by_user_id") == "admin"
+
+
+def test_a_registration_after_the_row_was_made_is_another_users(site: SmallSite) -> None:
+    pad = unregistered(site, "Pad", "2025-01-20 08:00")
+    site.user("Pad", "2025-02-20 08:00", "Ann", row=False)
+    site.repair()
+    assert site.cell("user", pad, "invited_by_user_id") is None

@@ -211,9 +211,16 @@ class TestInviters:
         assert "different inviters" in reason_for(proposal, "user", BO, "invited_by_user_id")
 
     def test_the_token_names_the_inviter_where_no_line_does(self, site: SmallSite) -> None:
+        eve = site.user("Eve", "2025-01-08 08:00", line=False, monthly=False, token="t")
+        site.insert("invitetoken", token="t", created_by_user=CY, used=1, expires_at="2025-01-08", used_by_user_id=eve)
+        action = action_on(site.plan(), "user", eve, "invited_by_user_id")
+        assert (action.after, action.status) == (CY, "ready")
+
+    def test_a_token_that_the_row_does_not_name_may_be_of_a_later_login(self, site: SmallSite) -> None:
         eve = site.user("Eve", "2025-01-08 08:00", line=False, monthly=False)
         site.insert("invitetoken", token="t", created_by_user=CY, used=1, expires_at="2025-01-08", used_by_user_id=eve)
-        assert action_on(site.plan(), "user", eve, "invited_by_user_id").after == CY
+        action = action_on(site.plan(), "user", eve, "invited_by_user_id")
+        assert action.status == "needs_review" and "later login" in action.reason
 
     def test_a_system_token_is_a_legal_root_whatever_the_database_says(self, site: SmallSite) -> None:
         eve = site.user("Eve", "2025-01-08 08:00", token="t")

@@ -286,6 +286,31 @@ def test_a_spelling_that_was_registered_after_the_other_was_last_used_may_be_ano
     assert not site.plan().plan.ready
 
 
+def test_two_spellings_of_one_minute_are_two_registrations(site: SmallSite) -> None:
+    one, _ = of_two_spellings(site, second="2025-01-03 09:16")
+    leave_traces(site, one, name="pad", day=16)
+    assert not site.plan().plan.ready
+
+
+def test_the_registration_of_another_spelling_brings_no_id_back(site: SmallSite) -> None:
+    """Pad came before registrations were archived."""
+    pad = site.user("Pad", "2025-01-03 09:15", line=False, monthly=False)
+    leave_traces(site, pad, day=10)
+    site.user("pad", "2025-01-20 09:15", "Ann", row=False)
+    site.delete("user", pad)
+    restored = action_on(site.plan(), "user", pad)
+    assert restored.status == "needs_review" and "another spelling" in restored.reason
+
+
+def test_a_second_user_of_a_name_whose_line_no_other_file_confirms_gets_nothing_of_the_first(site: SmallSite) -> None:
+    site.user("Sam", "2025-01-03 09:15", "Ann", row=False)
+    prayer, mark = leave_traces(site, "f" * 32, name="Sam")
+    site.user("Sam", "2025-04-03 09:15", monthly=False)
+    proposal = site.plan()
+    for table, key, column in (("prayer", prayer, "author_id"), ("prayermark", mark, "user_id")):
+        assert "registered later" in action_on(proposal, table, key, column).reason
+
+
 def test_too_many_users_at_once_need_the_expected_number(site: SmallSite) -> None:
     for number in range(25):
         site.user(f"Person {number}", f"2025-01-03 09:{10 + number}", row=False)

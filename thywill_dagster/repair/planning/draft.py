@@ -138,6 +138,12 @@ class Draft:
         return frozenset(lost.person for lost in self.reconciliation.lost if lost.person)
 
     @cached_property
+    def users_with_token(self) -> frozenset[str]:
+        """Users whose rows name the token that they registered with."""
+        users = self.site.tables["user"]
+        return frozenset(user for user, token in zip(users["id"], users["invite_token_used"], strict=True) if token)
+
+    @cached_property
     def style(self) -> str:
         """What stands before a path inside the archive in the healthy rows."""
         counts: Counter[str] = Counter()

@@ -17,8 +17,6 @@ from thywill_dagster.integrity.reconciliation import ONE_DAY
 from thywill_dagster.integrity.registrations import NEAR_MINUTES, SAME_DAY_MINUTES
 from thywill_dagster.repair.planning.draft import Draft
 
-_MINUTE = 60_000_000
-
 _NEVER = 2**60
 """Later than any minute."""
 
@@ -47,6 +45,10 @@ class FormerNames:
             if is_missing(wrong.person):
                 self._told_elsewhere.setdefault(wrong.present, []).append((wrong.minute, wrong.person))
                 self._told_of.setdefault(wrong.person, set()).add((wrong.present, wrong.table == "prayer"))
+        self._told_with: dict[str, set[str]] = {}
+        for lost in draft.reconciliation.lost:
+            if lost.value and lost.person and is_missing(lost.person):
+                self._told_with.setdefault(lost.value, set()).add(lost.person)
         self._offsets = {0}
         for rows in draft.reconciliation.groups.values():
             if rows.group.clock == "utc":
@@ -74,6 +76,8 @@ class FormerNames:
         for user_id in self._created.get(minute, ()) if minute is not None else ():
             if self._may_be_one(key, user_id):
                 return f"may have been renamed: user {user_id} was created in the same minute"
+        if reason := self._why_one_of_two_names(person):
+            return reason
         if not is_proven and (found := list(self._who_was_there(person))):
             named = ", ".join(f"user {user_id}" for user_id in found[:CANDIDATES_NAMED])
             more = f" and {len(found) - CANDIDATES_NAMED} more" if len(found) > CANDIDATES_NAMED else ""
@@ -81,6 +85,20 @@ class FormerNames:
                 f"may have been renamed: no line says that this name was registered, and {named}{more}, whose own"
                 " name was not registered either, was there in time"
             )
+        return ""
+
+    def _why_one_of_two_names(self, person: str) -> str:
+        """Why somebody who is gone may have had this name first and another later, or the other way round.
+
+        Rows of one id are told under both names, one name after the other, and nothing says that somebody was
+        registered under the later one. Both would come back for one person.
+        """
+        book = self._draft.site.registrations
+        for lost_id, persons in sorted(self._told_with.items()):
+            for other in sorted(persons - {person}) if person in persons else ():
+                (first, _), (second, two) = sorted((self._extent_of(p), p) for p in (person, other))
+                if first[1] <= second[0] + ONE_DAY and not book.is_confirmed(two.removeprefix(MISSING)):
+                    return f"may have been renamed: rows of id {lost_id} are told under this name and under another"
         return ""
 
     def _may_be_one(self, key: str, user_id: str) -> bool:
@@ -112,7 +130,7 @@ class FormerNames:
         site, created = self._draft.site, self._draft.site.created_minutes[user_id]
         key = site.keys_of_users[user_id]
         lines = site.registrations.lines_of(key)
-        if not self._is_precise[user_id]:
+        if not site.came_live[user_id]:
             return site.registrations.is_confirmed(key)
         for line in lines:
             tolerance = SAME_DAY_MINUTES if line.inviter or line.source == "monthly_activity" else NEAR_MINUTES
@@ -121,20 +139,13 @@ class FormerNames:
         return False
 
     @cached_property
-    def _is_precise(self) -> dict[str, bool]:
-        """Whether the application itself wrote when the user came: an import writes whole minutes of other lines."""
-        site = self._draft.site
-        times = site.microseconds("user").tolist()
-        return {
-            user_id: time > NO_MINUTE * _MINUTE and time % _MINUTE != 0
-            for user_id, time in zip(site.tables["user"]["id"], times, strict=True)
-        }
-
-    @cached_property
     def _since(self) -> dict[str, int]:
         """The minute before which a user was not there, as far as that is known."""
-        minutes = self._draft.site.created_minutes
-        return {user_id: minute if self._is_precise[user_id] else NO_MINUTE for user_id, minute in minutes.items()}
+        site = self._draft.site
+        return {
+            user_id: minute if site.came_live[user_id] else NO_MINUTE
+            for user_id, minute in site.created_minutes.items()
+        }
 
     # What was written under which name.
 
@@ -160,8 +171,8 @@ class FormerNames:
         prayers = site.records.prayers
         names: Set[str] = site.spellings_of(person.removeprefix(MISSING))
         submitted = minutes_of(prayers.loc[prayers["author"].isin(names), "submitted_at"])
-        known = submitted[submitted > NO_MINUTE]
-        return min(first, *known.tolist()), max(last, *known.tolist())
+        known = submitted[submitted > NO_MINUTE].tolist()
+        return min([first, *known]), max([last, *known])
 
     def _first_under_another_name(self, user_id: str, person: str) -> int:
         """The first minute in which this user certainly had another name than this person.

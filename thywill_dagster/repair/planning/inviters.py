@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from thywill_dagster.identity.username_mapping import is_missing, is_user
 from thywill_dagster.integrity.columns import NO_MINUTE
 from thywill_dagster.integrity.reconciliation import ONE_DAY
@@ -64,7 +66,7 @@ def plan_inviter(
             return None
         needed = (*needed, inviter.action.action_id)
     inviter_id = draft.who_stays(inviter_id)
-    reason = _why_too_late(draft, person, minute)
+    reason = _why_too_late(draft, person, minute) or _why_weak(draft, user_id, evidence)
     if not reason and _is_below(draft, inviter_id, user_id):
         reason = "the inviter was invited by this user"
     if not reason:
@@ -100,6 +102,18 @@ def _why_too_late(draft: Draft, inviter: str, minute: int) -> str:
     if is_missing(inviter):
         since = draft.returning[inviter].minute
     return "the inviter was registered later" if since > minute + ONE_DAY and minute != NO_MINUTE else ""
+
+
+def _why_weak(draft: Draft, user_id: str, evidence: Sequence[str]) -> str:
+    """Why a token alone does not prove who invited somebody.
+
+    The application marks the token of every later login with an invitation as used by that user, and the rows of a
+    merged user go to the one who stays; only the token that the user's own row names is the one of the registration.
+    """
+    is_token_alone = all(line.startswith("database:invitetoken") for line in evidence)
+    if is_token_alone and user_id in draft.site.display_names and user_id not in draft.users_with_token:
+        return "only a token that this user used names the inviter, and it may be one of a later login"
+    return ""
 
 
 def _is_below(draft: Draft, user_id: str, ancestor: str) -> bool:

@@ -128,5 +128,5 @@ def _users_file(draft: Draft, user_id: str) -> tuple[str | None, str, tuple[str,
     path = draft.reconciliation.origins[user_id].path or (next(iter(files)) if len(files) == 1 else "")
     if not path:
         return None, f"{len(files)} registration files name this user" if files else NOTHING_TELLS, ()
-    lines = site.registrations.lines_of(site.keys_of_users[user_id])
+    lines = site.lines_of_user(user_id)
     return path, "registration_file", tuple(line.evidence for line in lines if line.path == path)[:1]

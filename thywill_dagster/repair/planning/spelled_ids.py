@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
+from thywill_dagster.identity.normalise import normalise_in_place
 from thywill_dagster.identity.username_mapping import MISSING
 from thywill_dagster.integrity.columns import NO_MINUTE, minutes_of
+from thywill_dagster.integrity.reconciliation import LostId
 from thywill_dagster.integrity.registrations import NEAR_MINUTES
 from thywill_dagster.repair.planning.draft import Draft
 
@@ -57,6 +59,19 @@ def choose_spelling(draft: Draft, person: str, claims: Sequence[Claim]) -> Spell
         of_spelling.setdefault(name, []).append(claim)
     spelling = next((name for name in by_age if name in of_spelling), by_age[0])
     return Spelled(spelling, of_spelling.get(spelling, ()))
+
+
+def is_told_otherwise(draft: Draft, person: str, identity: LostId, registered: str) -> bool:
+    """Whether the rows of an id have the name in spellings that the registered one cannot have become.
+
+    They may be of another user of that name, whose registration nothing tells of.
+    """
+    spellings = draft.site.spellings_of(person.removeprefix(MISSING))
+    if len(spellings) < 2:
+        return False
+    name_at = _names_by_line(draft, spellings)
+    names = {name_at[line] for line in identity.evidence if line in name_at}
+    return bool(names) and not any(name in (registered, normalise_in_place(registered)) for name in names)
 
 
 def _last_minutes(draft: Draft, names: Sequence[str]) -> Mapping[str, int]:

@@ -19,7 +19,7 @@ from thywill_dagster.integrity.site import SiteView
 from thywill_dagster.repair.actions import Action, CellValue
 from thywill_dagster.repair.planning.draft import MODEL_DEFAULTS, Draft, Returning
 from thywill_dagster.repair.planning.former_names import FormerNames
-from thywill_dagster.repair.planning.spelled_ids import Claim, choose_spelling
+from thywill_dagster.repair.planning.spelled_ids import Claim, choose_spelling, is_told_otherwise
 
 USER_NAMESPACE = uuid.UUID("6f1d9f0e-5c0b-5b7a-9a53-7f2f8f1f2a10")
 """Namespace of the ids that are computed from names; changing it would give everybody another id."""
@@ -76,7 +76,8 @@ def _plan_user(draft: Draft, person: str, ranked: Sequence[Claim], former: Forme
     name = spelled.spelling if spelled else _spelling(site, person)
     user_id = ranked[0].lost_id if ranked else new_user_id(name)
     token = book.token_of(user_id)
-    origin = book.origin_of(key, user_id, token, spelling=spelled.spelling if spelled else None)
+    told = [line for line in book.lines_of(key) if spelled is None or line.name == spelled.spelling]
+    origin = book.origin_of(told, user_id, token)
     identity = draft.reconciliation.ids.get(user_id)
     supporting = identity.evidence if identity else _evidence_of(draft, person)
     unproven: list[str] = []
@@ -134,7 +135,9 @@ def _why_doubtful(
     """Why the registration lines do not prove that there was one such person."""
     key = person.removeprefix(MISSING)
     book = draft.site.registrations
-    registrations = book.registrations_of(key)
+    # Two spellings may have been registered in one minute.
+    spellings = {line.name for line in book.lines_of(key) if line.inviter or line.source == "monthly_activity"}
+    registrations = max(len(book.registrations_of(key)), len(spellings))
     if origin.minute is None:
         is_known = identity is not None and identity.support >= ENOUGH_SUPPORT and identity.is_attested
         if is_known and not is_placeholder(key):
@@ -142,8 +145,10 @@ def _why_doubtful(
         return "no registration line says when this user joined"
     if not book.is_told_clearly(key) and person not in draft.named_persons:
         return "the line can be divided into name and inviter in several ways"
-    if len(registrations) > 1 and not is_spelled:
-        return f"the name was registered {len(registrations)} times"
+    if registrations > 1 and not is_spelled:
+        return f"the name was registered {registrations} times"
+    if identity is not None and is_told_otherwise(draft, person, identity, origin.name):
+        return "the rows of this id have the name in another spelling than was registered"
     earliest = identity.earliest if identity else NO_MINUTE
     if earliest != NO_MINUTE and earliest + ONE_DAY < origin.minute:
         return "rows of this id are older than the registration"

@@ -47,42 +47,49 @@ def find_windows(
         lines: the lines.
     """
     rows = len(row_prayer)
-    prayer = np.concatenate([row_prayer, lines.prayer])
     minute = np.concatenate([row_minute, lines.minute])
-    known = minute > NO_MINUTE
-    lowest = int(minute[known].min()) if known.any() else 0
-    # Without a time: in front of everything else of its prayer, further away than the tolerance.
-    relative = np.where(known, minute - lowest + 2 + TOLERANCE_MINUTES, 0)
-    place = (prayer << _MINUTE_BITS) + relative
-    order = np.argsort(place, kind="stable")
-    sorted_place = place[order]
-    starts = np.ones(len(order), dtype=bool)
-    starts[1:] = np.diff(sorted_place) > TOLERANCE_MINUTES
-    window = np.empty(len(order), dtype=np.int64)
-    window[order] = np.cumsum(starts) - 1
-    count = int(starts.sum())
+    window = _number_windows(np.concatenate([row_prayer, lines.prayer]), minute)
 
-    is_plain = np.ones(count, dtype=bool)
+    is_plain = np.ones(int(window.max(initial=-1)) + 1, dtype=bool)
     is_plain[window[:rows][is_lost]] = False
     is_plain[window[rows:][lines.is_tainted]] = False
-    is_plain[window[~known]] = False
+    is_plain[window[minute <= NO_MINUTE]] = False
 
     # Rows, lines of prayer files, lines of monthly files: each sorted by window, person and minute.
     person = np.concatenate([row_person, lines.person])
-    source = np.concatenate([np.zeros(rows, dtype=np.int64), 1 + lines.is_monthly.astype(np.int64)])
     width = int(person.max(initial=0)) + 2
     pair = window * width + person + 1
     in_play = is_plain[window]
-    sides = []
-    for number in range(3):
-        chosen = np.flatnonzero(in_play & (source == number))
-        by_pair = chosen[np.lexsort((minute[chosen], pair[chosen]))]
-        sides.append((pair[by_pair], minute[by_pair]))
-    (row_pairs, row_minutes), *witnesses = sides
+    is_line, is_monthly = np.arange(len(window)) >= rows, np.concatenate([np.zeros(rows, dtype=bool), lines.is_monthly])
+    row_pairs, row_minutes = _in_order(pair, minute, in_play & ~is_line)
+    witnesses = [_in_order(pair, minute, in_play & chosen) for chosen in (is_line & ~is_monthly, is_monthly)]
+    del pair, person, minute
     for line_pairs, line_minutes in witnesses:
         _compare(row_pairs, row_minutes, line_pairs, line_minutes, width, is_plain)
     _require_lines(row_pairs, [pairs for pairs, _ in witnesses], width, is_plain)
     return Windows(window[:rows], window[rows:], is_plain)
+
+
+def _number_windows(prayer: Numbers, minute: Numbers) -> Numbers:
+    """The window of each row or line, from 0."""
+    known = minute > NO_MINUTE
+    lowest = int(minute[known].min()) if known.any() else 0
+    # Without a time: in front of everything else of its prayer, further away than the tolerance.
+    place = (prayer << _MINUTE_BITS) + np.where(known, minute - lowest + 2 + TOLERANCE_MINUTES, 0)
+    order = np.argsort(place, kind="stable")
+    place = place[order]
+    starts = np.ones(len(order), dtype=bool)
+    starts[1:] = np.diff(place) > TOLERANCE_MINUTES
+    window = np.empty(len(order), dtype=np.int64)
+    window[order] = np.cumsum(starts) - 1
+    return window
+
+
+def _in_order(pair: Numbers, minute: Numbers, chosen: Flags) -> tuple[Numbers, Numbers]:
+    """Pairs and minutes of the chosen, sorted by both."""
+    places = np.flatnonzero(chosen)
+    places = places[np.lexsort((minute[places], pair[places]))]
+    return pair[places], minute[places]
 
 
 def _compare(

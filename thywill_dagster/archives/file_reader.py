@@ -25,7 +25,7 @@ from thywill_dagster.archives.lines import (
     drop_overlong_lines,
     normalise_bytes,
 )
-from thywill_dagster.archives.model import ParsedFile, Question, ReadingContext
+from thywill_dagster.archives.model import ParsedFile, PrayerTexts, Question, ReadingContext
 from thywill_dagster.archives.monthly_activity import MonthlyEvents, parse_monthly_activity, tag_key
 from thywill_dagster.archives.pipe_file import parse_pipe_file
 from thywill_dagster.archives.prayer_batch import ReadBatch, read_batch
@@ -110,8 +110,10 @@ class FileReader:
 
     def digest_answers(self, questions: Sequence[Question]) -> bytes:
         """A digest of what the world outside a file says to its questions; empty if it says nothing."""
-        if len(questions) == 1 and questions[0][0] == "texts" and questions[0][1] not in self.context.texts:
-            return b""
+        if len(questions) == 1 and questions[0][0] == "texts":
+            # Of nearly every file it is the only question.
+            texts = self.context.texts.get(questions[0][1])
+            return _digest_texts(texts) if texts is not None else b""
         answers = [answer for question in sorted(set(questions)) if (answer := self._answer(question)) is not None]
         return hashlib.blake2b(repr(answers).encode(), digest_size=16).digest() if answers else b""
 
@@ -248,6 +250,14 @@ def name_digest(broken_names: Mapping[str, Sequence[Sequence[str]]]) -> str:
     """Equal for equal sets of known names with a line break."""
     names = sorted(tuple(lines) for group in broken_names.values() for lines in group)
     return hashlib.sha256(repr(names).encode()).hexdigest()
+
+
+def _digest_texts(texts: PrayerTexts) -> bytes:
+    """Equal for equal texts: their lengths, and all of them one behind the other."""
+    parts = (texts.text, texts.generated, texts.tag, *texts.testimonies)
+    lengths = ",".join("" if part is None else str(len(part)) for part in parts)
+    whole = "".join((lengths, "\n", *filter(None, parts)))
+    return hashlib.blake2b(whole.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def _parse_text(text: str, kind: ArchiveKind, path: str, context: ReadingContext) -> ParsedFile:

@@ -220,20 +220,27 @@ def _find_texts(table: LineTable, heads: _Heads, context: ReadingContext) -> _Te
 
 def _compare_with_database(table: LineTable, heads: _Heads, texts: _Texts, context: ReadingContext) -> None:
     """Finds out which files hold the database's texts; one that holds others is not usual."""
-    for i in np.flatnonzero(texts.is_usual).tolist():
-        id_start = int(heads.starts[i]) + len(_PRAYER)
-        prayer_id = table.piece(id_start, id_start + ID_LENGTH).decode()
+    chosen = np.flatnonzero(texts.is_usual)
+    id_starts = heads.starts[chosen] + len(_PRAYER)
+    prayer_ids = table.texts(id_starts, id_starts + ID_LENGTH).to_pylist()
+    bodies = table.cut(heads.body_starts[chosen], texts.markers[chosen])
+    told, lengths, has_generated, is_same, is_usual = [], [], [], [], []
+    for index, prayer_id, body in zip(chosen.tolist(), prayer_ids, bodies, strict=True):
         known = context.texts.get(prayer_id)
         if known is None:
             continue
         text = encode(as_archived(known.text, prayer_id))
         generated = _GENERATED + encode(as_archived(known.generated, prayer_id)) if known.generated else b""
-        start, marker = int(heads.body_starts[i]), int(texts.markers[i])
-        is_same = table.piece(start, marker) == text + generated
-        texts.is_known[i] = is_same
-        texts.is_usual[i] = is_same and (known.tag or "") == (_tag_of(table, heads, i) or "")
-        texts.text_ends[i] = start + len(text)
-        texts.generated_starts[i] = start + len(text) + len(_GENERATED) if generated else marker
+        is_body = body == text + generated
+        told.append(index)
+        lengths.append(len(text))
+        has_generated.append(bool(generated))
+        is_same.append(is_body)
+        is_usual.append(is_body and (known.tag or "") == (_tag_of(table, heads, index) or ""))
+    texts.is_known[told] = is_same
+    texts.is_usual[told] = is_usual
+    texts.text_ends[told] = text_ends = heads.body_starts[told] + np.array(lengths, dtype=np.int64)
+    texts.generated_starts[told] = np.where(has_generated, text_ends + len(_GENERATED), texts.markers[told])
 
 
 def _tag_of(table: LineTable, heads: _Heads, index: int) -> str | None:

@@ -58,7 +58,9 @@ class ArchivePaths:
         return self._located[stored]
 
     def _locate(self, stored: str) -> str | None:
-        absolute = os.path.normpath(os.path.join(self.app_dir, stored))  # noqa: PTH118 - a million of these
+        # A million of these: a path that begins at the root stays as it is.
+        joined = stored if stored.startswith(os.sep) else f"{self.app_dir.rstrip(os.sep)}{os.sep}{stored}"
+        absolute = os.path.normpath(joined)
         for root in (self.root, *self.aliases):
             if absolute.startswith(root + os.sep):
                 return absolute[len(root) + 1 :]

@@ -3,12 +3,13 @@
 import json
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import dagster as dg
 import pytest
 
 from thywill_dagster import chain, commands
+from thywill_dagster.store.writer import WAIT_SECONDS
 from thywill_dagster_tests.sensors.test_daemon import ROOT
 from thywill_dagster_tests.sites import Site
 
@@ -43,18 +45,19 @@ def environment(damaged: Site, dagster_home: Path) -> dict[str, str]:
     }
 
 
-@pytest.fixture
-def daemon(environment: dict[str, str], tmp_path: Path) -> Iterator[Path]:
-    """Its log; the processes that it starts are of its group."""
-    path = tmp_path / "daemon.log"
+@contextmanager
+def running_daemon(environment: dict[str, str], path: Path) -> Iterator[None]:
+    """The processes that it starts are of its group."""
     with path.open("wb") as log:
         command = [sys.executable, "-m", "dagster._daemon", "run", *LOCATION]
         process = subprocess.Popen(
             command, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
         )
-    yield path
-    os.killpg(process.pid, 9)
-    process.wait()
+    try:
+        yield
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def launch(environment: dict[str, str], plan_id: str) -> None:
@@ -79,27 +82,30 @@ def spans_of_the_writing_step(instance: dg.DagsterInstance) -> list[tuple[float,
 
 @pytest.mark.daemon
 def test_a_second_apply_waits_until_the_first_has_written(
-    damaged: Site, environment: dict[str, str], daemon: Path
+    damaged: Site, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    settings = damaged.settings
+    settings, log = damaged.settings, tmp_path / "daemon.log"
     plan = commands.dry_run(settings, chain.PlanOptions(), chain.Selection(), now=lambda: datetime.now(UTC))
-    plan_id = str(plan.content["plan_id"])
+    # Both are in the queue before anybody looks at it, so they are begun at once.
+    launch(environment, str(plan.content["plan_id"]))
+    launch(environment, str(plan.content["plan_id"]))
 
-    with dg.DagsterInstance.get() as instance, closing(sqlite3.connect(settings.database)) as application:
-        application.isolation_level = None
-        # The first one to write waits for the application, and so the second one has all the time to overtake it.
-        application.execute("BEGIN IMMEDIATE")
-        launch(environment, plan_id)
-        launch(environment, plan_id)
+    with (
+        dg.DagsterInstance.get() as instance,
+        closing(sqlite3.connect(settings.database, isolation_level=None)) as application,
+        running_daemon(environment, log),
+    ):
         end = time.monotonic() + LONG_ENOUGH
+        # The first one to write waits for the application: the other one has the time to overtake it.
+        application.execute("BEGIN IMMEDIATE")
         while not spans_of_the_writing_step(instance):
-            assert time.monotonic() < end, daemon.read_text()[-3000:]
-            time.sleep(0.2)
-        time.sleep(6)
+            assert time.monotonic() < end, log.read_text()[-3000:]
+            time.sleep(0.1)
+        time.sleep(WAIT_SECONDS / 2)
         assert len(spans_of_the_writing_step(instance)) == 1
         application.execute("ROLLBACK")
         while any(not run.is_finished for run in instance.get_runs()):
-            assert time.monotonic() < end, daemon.read_text()[-3000:]
+            assert time.monotonic() < end, log.read_text()[-3000:]
             time.sleep(0.2)
         spans = spans_of_the_writing_step(instance)
         assert [run.status for run in instance.get_runs()] == [dg.DagsterRunStatus.SUCCESS] * 2

@@ -320,6 +320,15 @@ def test_too_many_users_at_once_need_the_expected_number(site: SmallSite) -> Non
     assert not site.plan(expected_users=24).plan.ready
 
 
+@pytest.mark.parametrize(("members", "is_ready"), [(520, True), (470, False)])
+def test_the_cap_grows_with_the_table(site: SmallSite, members: int, is_ready: bool) -> None:
+    for number in range(members):
+        site.user(f"Member {number}", f"2025-01-02 {9 + number // 60:02}:{number % 60:02}")
+    for number in range(25):
+        site.user(f"Person {number}", f"2025-01-03 09:{10 + number}", row=False)
+    assert bool(site.plan().plan.ready) is is_ready
+
+
 def test_an_invite_token_used_by_the_id_goes_into_the_row_as_its_hash(site: SmallSite) -> None:
     bo = site.user("Bo", "2025-01-03 09:15", "Ann")
     leave_traces(site, bo)

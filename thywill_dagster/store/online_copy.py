@@ -75,20 +75,20 @@ def copy_online(source: Path, target: Path) -> CopiedFrom:
     try:
         if _is_resting_wal(source):
             before = _state(source)
-            with _private_target(target) as copied, closing(_open(source, "mode=ro&immutable=1")) as origin:
-                seen = _copy_pages(origin, copied, one_view=True)
+            with closing(_open(source, "mode=ro&immutable=1")) as origin:
+                seen = _copy_pages(origin, target, one_view=True)
             if _is_resting_wal(source) and _state(source) == before:
                 # An immutable view reports the mode of a plain file; the header says otherwise.
                 return replace(seen, journal_mode="wal")
             target.unlink()
         try:
-            with _private_target(target) as copied, closing(_open(source, "mode=ro")) as origin:
+            with closing(_open(source, "mode=ro")) as origin:
                 mode = origin.execute("PRAGMA journal_mode").fetchone()[0]
-                return _copy_pages(origin, copied, one_view=mode == "wal")
+                return _copy_pages(origin, target, one_view=mode == "wal")
         except sqlite3.OperationalError as error:
             if not _needs_recovery(error, source):
                 raise
-            target.unlink()
+            target.unlink(missing_ok=True)
             return _copy_recovered(source, target)
     except sqlite3.Error as error:
         target.unlink(missing_ok=True)
@@ -222,7 +222,7 @@ def _private_target(target: Path) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
-def _copy_pages(origin: sqlite3.Connection, copied: sqlite3.Connection, *, one_view: bool) -> CopiedFrom:
+def _copy_pages(origin: sqlite3.Connection, target: Path, *, one_view: bool) -> CopiedFrom:
     mode = str(origin.execute("PRAGMA journal_mode").fetchone()[0])
     if one_view:
         origin.execute("BEGIN")
@@ -233,19 +233,23 @@ def _copy_pages(origin: sqlite3.Connection, copied: sqlite3.Connection, *, one_v
     for pages in STEP_PAGES:
         watch = _Patience(waited)
         try:
-            origin.backup(copied, pages=pages, progress=watch.step, sleep=0.01)
+            with _private_target(target) as copied:
+                origin.backup(copied, pages=pages, progress=watch.step, sleep=0.01)
+                found = copied.execute(
+                    "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite!_%' ESCAPE '!'"
+                    " ORDER BY name"
+                ).fetchall()
             break
         except _TooManyRestarts:
             waited = watch.waited
+            # Without a journal of its own it cannot be taken back to empty.
+            target.unlink()
     else:
         attempts = len(STEP_PAGES) * (RESTARTS_PER_STEP + 1)
         raise CouldNotLookError(
             f"the database is too busy: it changed during each of {attempts} attempts to copy it; try again when it is"
             " less busy"
         )
-    found = copied.execute(
-        "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite!_%' ESCAPE '!' ORDER BY name"
-    ).fetchall()
     names = tuple(name for (name,) in found)
     if one_view:
         return CopiedFrom(mode, count_rows(origin, names))
@@ -341,8 +345,8 @@ def _copy_recovered(source: Path, target: Path) -> CopiedFrom:
                 break
         else:
             raise CouldNotLookError("the database is too busy to be copied; try again when it is less busy")
-        with _private_target(target) as copied, closing(_open(copy, "mode=rw")) as origin:
-            return _copy_pages(origin, copied, one_view=True)
+        with closing(_open(copy, "mode=rw")) as origin:
+            return _copy_pages(origin, target, one_view=True)
 
 
 def _identity(file: Path) -> tuple[int, ...] | None:

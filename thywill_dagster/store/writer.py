@@ -41,11 +41,11 @@ WAIT_SECONDS = 10.0
 FIRST_PAUSE_SECONDS = 0.02
 LONGEST_PAUSE_SECONDS = 1.0
 
-HOLD_SECONDS = 1.5
+HOLD_SECONDS = 0.5
 STEP_ASIDE_SECONDS = 0.12
 """After so much lock time all others get this long. A waiting SQLite connection looks every 100 ms, and locks
-have no queue: only a gap longer than that lets every waiting writer in for certain, and three of them come
-before the 5 s after which Python's driver gives up."""
+have no queue: only a gap longer than that lets every waiting writer in for certain. So nobody waits much longer than
+this, a tenth of the 5 s after which Python's driver gives up."""
 
 ROOM_BYTES = 16 * 2**20
 ROOM_BYTES_PER_ROW = 1024

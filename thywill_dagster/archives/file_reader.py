@@ -235,7 +235,14 @@ class FileReader:
         about, subject = question
         texts = self.context.texts.get(subject)
         if about == "texts":
-            return texts and (subject, texts.text, texts.generated, texts.tag, tuple(texts.testimonies))
+            return texts and (
+                subject,
+                texts.text,
+                texts.generated,
+                texts.tag,
+                [tuple(told) for told in texts.testimonies],
+                texts.is_whole,
+            )
         if about == "tag":
             return subject, texts and texts.tag, self.tags.proved.get(subject)
         if about == "owner":

@@ -8,11 +8,12 @@ the order of path and line.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -185,14 +186,54 @@ class ArchiveRecords:
     accounting: pd.DataFrame = field(default_factory=lambda: make_frame((), ACCOUNTING_COLUMNS))
 
 
+_PART_OF_MINUTE = re.compile("[:0.]*[1-9]")
+"""Behind the minute of a stored time."""
+
+
+class Telling(NamedTuple):
+    """A testimony, and the one line that told it.
+
+    Attributes:
+        kind: of the event line.
+        at: minutes of that line, on its own clock.
+        text: the whole testimony.
+    """
+
+    kind: EventKind
+    at: int
+    text: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrayerTexts:
-    """What the database says about one prayer's free texts; it decides how the file is read."""
+    """What the database says about one prayer's free texts; it decides how the file is read.
+
+    Attributes:
+        text: of the prayer.
+        generated: the generated prayer.
+        tag: its project tag.
+        testimonies: those whose line is known.
+        created_at: of the row, as stored; empty if that is not known.
+    """
 
     text: str
     generated: str | None = None
     tag: str | None = None
-    testimonies: Sequence[str] = ()
+    testimonies: Sequence[Telling] = ()
+    created_at: str = ""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the row is the application's own.
+
+        Its importer kept the beginning of a text only; the time of such a row has no seconds.
+        """
+        return not self.created_at or is_to_the_second(self.created_at)
+
+
+def is_to_the_second(stored: str) -> bool:
+    """Whether a stored time has seconds, or parts of one, that are not zero: no import wrote it."""
+    return _PART_OF_MINUTE.match(stored, 16) is not None
 
 
 @dataclass(frozen=True, kw_only=True)

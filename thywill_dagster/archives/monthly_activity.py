@@ -7,10 +7,15 @@ What can forge lines in it, and what is done about it:
   database's tag, or the header of that prayer's own file, says the same; otherwise every later line of the file
   is tainted.
 - An old name may hold a line break. A line that is no entry is what such a name leaves: it taints the entries
-  before and behind it. (A name at the end of a line leaves nothing here, but it does where it begins a line;
-  see :mod:`thywill_dagster.archives.broken_names`.)
-- A date header stands behind an empty line and lies in the file's month. Under any other the entries are tainted.
-- A last line without a line break may be cut off, and with it an id or a name.
+  before and behind it, and all behind it if a tag stands on it. (A name at the end of a line leaves nothing here,
+  but it does where it begins a line; see :mod:`thywill_dagster.archives.broken_names`.)
+- Both parts of such a name may look like an entry. It had forty characters at most, so an entry taints the line
+  right behind it if both are short enough for that.
+- A date header stands behind an empty line, lies in the file's month and behind the date before. Under any other
+  the entries are tainted, and so are those under a date that a later one contradicts.
+- A last line without a line break may be cut off, and with it an id or a name; so may a line with nothing between
+  it and the next date, because that began with a line break.
+- A file without its title has lost its beginning, and with it perhaps that of a tag.
 """
 
 from __future__ import annotations
@@ -20,6 +25,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
+from itertools import takewhile
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +42,7 @@ from thywill_dagster.archives.lines import (
 )
 from thywill_dagster.archives.model import ParsedFile, ReadingContext
 from thywill_dagster.archives.names import join_broken_inviter, join_broken_name, read_registration
+from thywill_dagster.archives.prayer_file import BROKEN_NAME_LENGTH
 from thywill_dagster.archives.tables import EVENT_KINDS, events_table
 from thywill_dagster.archives.timestamps import DATE_PATTERN, parse_clock, parse_date
 
@@ -115,6 +122,8 @@ class _State:
     """Line index of a date header, its midnight, whether it is beyond doubt."""
     tainted_from: int | None = None
     bad_lines: list[int] = field(default_factory=list)
+    suspects: list[int] = field(default_factory=list)
+    """Numbers of lines that a name with a line break may have forged."""
     taken: list[tuple[int, int]] = field(default_factory=list)
     """First and last index of lines that belong to the entry before them."""
 
@@ -181,6 +190,8 @@ class _Reader:
         special = ~empty if regular is None else ~(empty | regular.mask)
         if self.cut_line >= 0:
             special[self.cut_line] = not empty[self.cut_line]
+        if not _TITLE.fullmatch(table.line(0)):
+            self._taint_behind(-1)
         taken_until = -1
         for index in np.flatnonzero(special).tolist():
             if index > taken_until:
@@ -292,17 +303,14 @@ class _Reader:
             self.parsed.counts["title"] += 1
             return 0
         if not (self.is_clean or is_readable(line)):
-            if _TAGGED_WORDS in line:
-                # Where its tag ends cannot be known either.
-                self._taint_behind(index)
-            return self._add_problem(index, why_unreadable(line))
+            return self._add_problem(index, why_unreadable(line), line)
         minute = parse_clock(line[:5]) if line[5:8] == " - " else None
         if minute is None and _DATE.fullmatch(line) and (day := parse_date(line)) is not None:
             return self._read_date(index, day)
         if minute is None or len(line) == 8:
-            return self._add_problem(index, "unreadable activity line")
+            return self._add_problem(index, "unreadable activity line", line)
         if self.state.midnight is None:
-            return self._add_problem(index, "no date header above")
+            return self._add_problem(index, "no date header above", line)
         rest, extra = line[8:], 0
         if rest in self.context.broken_names and (
             joined := join_broken_name(rest, self._following(rest, index), 0, self.context.broken_names)
@@ -315,8 +323,24 @@ class _Reader:
         used = self._read_entry(index, rest, self.state.midnight + minute, 0)
         if used is None:
             self.parsed.broken_names.append(rest)
-            return self._add_problem(index, "unknown kind of activity")
+            return self._add_problem(index, "unknown kind of activity", line)
+        if not used:
+            self._suspect(index, rest)
         return used
+
+    def _suspect(self, index: int, rest: str) -> None:
+        """Marks what is short enough for a name with a line break: two parts that both look like an entry.
+
+        The first part is the whole entry, and the next line the beginning of another; or it is the inviter at the
+        end, and the next line the second part as a whole.
+        """
+        if index + 1 == len(self.table) or not (following := self.table.line(index + 1)):
+            return
+        if len(rest) + 1 + 8 + len(_name_in(following[8:])) <= BROKEN_NAME_LENGTH:
+            self.state.suspects.append(index + 2)
+        inviter = rest.rpartition(_INVITED)[2]
+        if inviter != rest and len(inviter) + 1 + len(following) <= BROKEN_NAME_LENGTH:
+            self.state.suspects += index + 1, index + 2
 
     def _taint_behind(self, index: int) -> None:
         self.state.is_tainted = True
@@ -334,11 +358,22 @@ class _Reader:
     def _read_date(self, index: int, day: int) -> int:
         self.parsed.counts["date"] += 1
         is_behind_empty = index > 0 and self.table.starts[index - 1] == self.table.ends[index - 1]
-        is_sure = bool(is_behind_empty) and self.first_day - _DAY <= day <= self.last_day + _DAY
-        self.state.midnight, self.state.is_dated = day, is_sure
-        self.state.midnights.append((index, day, is_sure))
-        if not is_sure:
-            reason = "a date outside the file's month" if is_behind_empty else "a date header within other lines"
+        reason = ""
+        if not is_behind_empty:
+            reason = "a date header within other lines"
+            self.state.bad_lines.append(index + 1)
+        elif not self.first_day - _DAY <= day <= self.last_day + _DAY:
+            reason = "a date outside the file's month"
+        elif self.state.midnights and day < self.state.midnights[-1][1]:
+            reason = "a date behind a later one"
+            first, later, _ = self.state.midnights[-1]
+            self.state.midnights[-1] = first, later, False
+            for rows in (self.parsed.events, self.parsed.registrations):
+                numbers = (int(str(row[0])) for row in reversed(rows))
+                self.state.suspects += takewhile(lambda number: number > first, numbers)
+        self.state.midnight, self.state.is_dated = day, not reason
+        self.state.midnights.append((index, day, not reason))
+        if reason:
             self.parsed.counts["date"] -= 1
             self.parsed.add_problem(index + 1, reason)
         return 0
@@ -406,14 +441,17 @@ class _Reader:
         is_closed = first.endswith(")") and self.header_tags.get(prayer_id) == tag_key(first[:-1])
         return 0 if is_closed else None
 
-    def _add_problem(self, index: int, reason: str) -> int:
+    def _add_problem(self, index: int, reason: str, line: str = "") -> int:
         self.parsed.add_problem(index + 1, reason)
         self.state.bad_lines.append(index + 1)
+        if _TAGGED_WORDS in line:
+            # Where its tag ends cannot be known either.
+            self._taint_behind(index)
         return 0
 
     def _taint_neighbours(self, events: MonthlyEvents | None) -> None:
-        """Taints the entry before and the entry behind every line that is none."""
-        if not self.state.bad_lines:
+        """Taints the entry before and the entry behind every line that is none, and what a name may have forged."""
+        if not self.state.bad_lines and not self.state.suspects:
             return
         regular = events.line if events is not None else np.empty(0, dtype=np.int64)
         entries = np.sort(
@@ -425,8 +463,9 @@ class _Reader:
                 ]
             )
         )
-        at = np.searchsorted(entries, np.array(self.state.bad_lines))
+        at = np.searchsorted(entries, np.array(self.state.bad_lines, dtype=np.int64))
         near = {int(entries[i]) for i in {*(at - 1).tolist(), *at.tolist()} if 0 <= i < len(entries)}
+        near.update(self.state.suspects)
         if events is not None:
             events.is_tainted |= np.isin(regular, np.array(sorted(near), dtype=np.int64))
         self.parsed.events = [(*row[:-1], row[-1] or row[0] in near) for row in self.parsed.events]
@@ -453,6 +492,15 @@ def _read_event(rest: str) -> tuple[str, str, str] | None:
         if match := fullmatch(rest):
             return kind, match.group(1), match.group(2)
     return None
+
+
+def _name_in(rest: str) -> str:
+    """The shortest name with which an entry behind its clock may begin."""
+    if tagged := _TAGGED.fullmatch(rest):
+        return tagged.group(1)
+    if event := _read_event(rest):
+        return event[1]
+    return rest.partition(_INVITED_BY_NOBODY)[0].removesuffix(_DIRECTLY)
 
 
 def _days_of(month: str) -> tuple[int, int]:

@@ -38,6 +38,8 @@ _GENERATED = b"\n\nGenerated Prayer:\n"
 _SEPARATOR = b" - "
 _OTHER_PHRASES = r"(^| )(added testimony:|set|removed)( |$)"
 """In what stands between the separator and an action, of which either gives one space to the phrase."""
+_LINES_OF_NAME = 9
+"""That a name may have behind an empty line, if it imitates a submission before that."""
 _KINDS = np.array([EVENT_KINDS.index(kind) for _, kind in ACTIONS], dtype=np.int8)
 _SUFFIX_LENGTHS = np.array([len(suffix) for suffix, _ in ACTIONS])
 
@@ -131,8 +133,9 @@ class _Heads:
 def _read_heads(table: LineTable, starts: Positions, ends: Positions) -> _Heads:
     """The files of a block with a regular header and a line break at their end."""
     lines = np.searchsorted(table.starts, starts)
-    # Five lines are looked at; where the block has no more, the comparisons fail anyway.
-    line_starts, line_ends = (np.append(edges, np.full(5, table.block_end)) for edges in (table.starts, table.ends))
+    # Where the block has no more lines, the comparisons fail anyway.
+    padding = np.full(5 + _LINES_OF_NAME, table.block_end)
+    line_starts, line_ends = (np.append(edges, padding) for edges in (table.starts, table.ends))
     submitted_start = line_starts[lines + 1] + len(_SUBMITTED)
     has_tag = table.stands_at(line_starts[lines + 2], _PROJECT)
     has_audience = table.stands_at(line_starts[lines + 2 + has_tag], _AUDIENCE)
@@ -154,6 +157,11 @@ def _read_heads(table: LineTable, starts: Positions, ends: Positions) -> _Heads:
     persons = table.pieces(starts[chosen] + len(_PRAYER) + ID_LENGTH + len(_BY), names_end)
     # The application replaced a temporary id in names as well.
     is_plain = ~_are_true(pc.match_substring(persons.dictionary, _PRAYER.decode()))[persons.indices.to_numpy()]
+    # A name that imitates a submission is too long to imitate more of a header.
+    short = np.flatnonzero(~(has_tag | has_audience)[chosen])
+    for further in range(1, _LINES_OF_NAME + 1) if len(short) else ():
+        start = line_starts[last[chosen[short]] + further]
+        is_plain[short] &= ~((start < ends[chosen[short]]) & table.stands_at(start, _SUBMITTED))
     heads = _Heads(
         chosen,
         starts[chosen],
@@ -177,7 +185,7 @@ class _Texts:
         text_ends: position behind the text.
         generated_starts: position of the generated prayer; that of the marker if there is none.
         markers: position of the marker.
-        is_known: whether the database has exactly these texts.
+        is_known: whether the database has exactly these texts, as they were submitted.
     """
 
     is_usual: Mask
@@ -230,7 +238,7 @@ def _compare_with_database(table: LineTable, heads: _Heads, texts: _Texts, conte
         generated = _GENERATED + encode(as_archived(known.generated, prayer_id)) if known.generated else b""
         start, marker = int(heads.body_starts[i]), int(texts.markers[i])
         is_same = table.piece(start, marker) == text + generated
-        texts.is_known[i] = is_same
+        texts.is_known[i] = is_same and known.is_whole
         texts.is_usual[i] = is_same and (known.tag or "") == (_tag_of(table, heads, i) or "")
         texts.text_ends[i] = start + len(text)
         texts.generated_starts[i] = start + len(text) + len(_GENERATED) if generated else marker

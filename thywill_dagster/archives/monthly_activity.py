@@ -11,8 +11,8 @@ What can forge lines in it, and what is done about it:
   but it does where it begins a line; see :mod:`thywill_dagster.archives.broken_names`.)
 - Both parts of such a name may look like an entry. It had forty characters at most, so an entry taints the line
   right behind it if both are short enough for that.
-- A date header stands behind an empty line, lies in the file's month and behind the date before. Under any other
-  the entries are tainted, and so are those under a date that a later one contradicts.
+- A date header stands behind an empty line and lies in the file's month. Under any other the entries are tainted,
+  and so are those under a date that may be part of a name and contradicts the order of days.
 - A last line without a line break may be cut off, and with it an id or a name; so may a line with nothing between
   it and the next date, because that began with a line break.
 - A file without its title has lost its beginning, and with it perhaps that of a tag.
@@ -23,7 +23,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from itertools import takewhile
 
@@ -110,6 +110,23 @@ class MonthlyEvents:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Day:
+    """A date header.
+
+    Attributes:
+        index: of its line.
+        midnight: the day.
+        is_sure: whether it is beyond doubt.
+        invitation: number of the line above if the header may be the end of an inviter's name there, otherwise 0.
+    """
+
+    index: int
+    midnight: int
+    is_sure: bool
+    invitation: int
+
+
 @dataclass(slots=True)
 class _State:
     """What the lines before mean for the lines behind."""
@@ -118,8 +135,7 @@ class _State:
     is_dated: bool = True
     """Whether the date header above is beyond doubt."""
     is_tainted: bool = False
-    midnights: list[tuple[int, int, bool]] = field(default_factory=list)
-    """Line index of a date header, its midnight, whether it is beyond doubt."""
+    midnights: list[_Day] = field(default_factory=list)
     tainted_from: int | None = None
     bad_lines: list[int] = field(default_factory=list)
     suspects: list[int] = field(default_factory=list)
@@ -273,14 +289,14 @@ class _Reader:
         keep = regular.good & mask[regular.chosen]
         chosen = regular.chosen[keep]
         headers = self.state.midnights
-        at_header = np.searchsorted(np.array([index for index, _, _ in headers], dtype=np.int64), chosen) - 1
+        at_header = np.searchsorted(np.array([day.index for day in headers], dtype=np.int64), chosen) - 1
         for index in chosen[at_header < 0].tolist():
             self._add_problem(index, "no date header above")
         dated = at_header >= 0
         keep[np.flatnonzero(keep)[~dated]] = False
         chosen, at_header = chosen[dated], at_header[dated]
-        midnights = np.array([midnight for _, midnight, _ in headers], dtype=np.int64)[at_header]
-        is_tainted = ~np.array([is_sure for _, _, is_sure in headers], dtype=bool)[at_header]
+        midnights = np.array([day.midnight for day in headers], dtype=np.int64)[at_header]
+        is_tainted = ~np.array([day.is_sure for day in headers], dtype=bool)[at_header]
         if self.state.tainted_from is not None:
             is_tainted |= chosen > self.state.tainted_from
         self.parsed.counts["event"] += len(chosen)
@@ -338,8 +354,7 @@ class _Reader:
             return
         if len(rest) + 1 + 8 + len(_name_in(following[8:])) <= BROKEN_NAME_LENGTH:
             self.state.suspects.append(index + 2)
-        inviter = rest.rpartition(_INVITED)[2]
-        if inviter != rest and len(inviter) + 1 + len(following) <= BROKEN_NAME_LENGTH:
+        if self._may_end_name(index, index + 1):
             self.state.suspects += index + 1, index + 2
 
     def _taint_behind(self, index: int) -> None:
@@ -356,27 +371,45 @@ class _Reader:
         return [self.table.line(i) for i in range(index + 1, last)]
 
     def _read_date(self, index: int, day: int) -> int:
-        self.parsed.counts["date"] += 1
-        is_behind_empty = index > 0 and self.table.starts[index - 1] == self.table.ends[index - 1]
+        above = index - 1
+        while above > max(0, index - BROKEN_NAME_LENGTH) and self.table.starts[above] == self.table.ends[above]:
+            above -= 1
+        before = self.state.midnights[-1] if self.state.midnights else None
+        invitation = above + 1 if self._may_end_name(above, index) else 0
         reason = ""
-        if not is_behind_empty:
+        if above == index - 1:
             reason = "a date header within other lines"
             self.state.bad_lines.append(index + 1)
+        elif self.state.bad_lines and self.state.bad_lines[-1] == above + 1:
+            reason = "a date header behind a broken line"
         elif not self.first_day - _DAY <= day <= self.last_day + _DAY:
             reason = "a date outside the file's month"
-        elif self.state.midnights and day < self.state.midnights[-1][1]:
-            reason = "a date behind a later one"
-            first, later, _ = self.state.midnights[-1]
-            self.state.midnights[-1] = first, later, False
-            for rows in (self.parsed.events, self.parsed.registrations):
-                numbers = (int(str(row[0])) for row in reversed(rows))
-                self.state.suspects += takewhile(lambda number: number > first, numbers)
+        elif before is not None and day < before.midnight:
+            if invitation:
+                reason = "a date header that may be part of a name"
+                self.state.suspects.append(invitation)
+            elif before.invitation:
+                self._doubt_day(before)
         self.state.midnight, self.state.is_dated = day, not reason
-        self.state.midnights.append((index, day, not reason))
+        self.state.midnights.append(_Day(index, day, not reason, invitation))
         if reason:
-            self.parsed.counts["date"] -= 1
             self.parsed.add_problem(index + 1, reason)
+        else:
+            self.parsed.counts["date"] += 1
         return 0
+
+    def _may_end_name(self, above: int, index: int) -> bool:
+        """Whether a name may begin as the inviter on one line and end on another."""
+        _, phrase, inviter = self.table.line(above).rpartition(_INVITED)
+        following = self.table.line(index)
+        return bool(phrase) and len(inviter) + index - above + len(following) <= BROKEN_NAME_LENGTH
+
+    def _doubt_day(self, day: _Day) -> None:
+        self.state.midnights[-1] = replace(day, is_sure=False)
+        self.state.suspects.append(day.invitation)
+        for rows in (self.parsed.events, self.parsed.registrations):
+            numbers = (int(str(row[0])) for row in reversed(rows))
+            self.state.suspects += takewhile(lambda number: number > day.index, numbers)
 
     def _read_entry(self, index: int, rest: str, at: int, extra: int) -> int | None:
         """Reads an entry behind its clock; the lines that belong to it, None if it is none."""

@@ -490,8 +490,7 @@ def oldest_user(site: SiteView, user_ids: Sequence[str]) -> str:
 
 def users_files(site: SiteView, user_id: str) -> frozenset[str]:
     """The registration files that have a line of this user."""
-    lines = site.registrations.lines_of(site.keys_of_users[user_id])
-    return frozenset(line.path for line in lines if line.source == "users_file")
+    return site.registrations.files_of(site.keys_of_users[user_id])
 
 
 def pair_rows(case: Case, site: SiteView) -> tuple[int, list[EventRow], list[Fact]]:

@@ -117,6 +117,16 @@ class RegistrationBook:
         """The lines of a name, in order of time."""
         return self._lines.get(key, ())
 
+    def files_of(self, key: str) -> frozenset[str]:
+        """The registration files that have a line of a name.
+
+        A line that can be split in several ways may be another's, unless a clear one tells of the same minute.
+        """
+        lines = self.lines_of(key)
+        clear = {line.minute for line in lines if not line.is_ambiguous}
+        near = {minute + other for minute in clear for other in range(-NEAR_MINUTES, NEAR_MINUTES + 1)}
+        return frozenset(line.path for line in lines if line.source == "users_file" and line.minute in near)
+
     def registrations_of(self, key: str, spelling: str | None = None) -> list[int]:
         """Minutes at which a name was registered; the two witnesses of one registration count once.
 
@@ -184,7 +194,8 @@ class RegistrationBook:
         first = lines[0] if lines else None
         minute = first.minute if first else None
         name = first.name if first else ""
-        path = next((line.path for line in lines if line.source == "users_file"), "")
+        files = self.files_of(key)
+        path = next((line.path for line in lines if line.source == "users_file" and line.path in files), "")
 
         def answer(inviter: str | None, is_root: bool = False, reason: str = "") -> Origin:
             return Origin(inviter, is_root, tuple(evidence), reason, minute, name, path)

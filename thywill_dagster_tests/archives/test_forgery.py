@@ -281,16 +281,26 @@ def test_a_month_that_lost_its_beginning_within_a_tag_is_tainted() -> None:
         assert VICTIM not in untainted_names(read({MONTHLY_PATH: whole[start:]}))
 
 
-def test_a_day_that_stands_behind_a_later_one_is_doubtful_and_so_is_the_later_one() -> None:
-    days = (
-        "June 04 2025\n10:00 - Abe prayed for prayer {0}\n",
-        "June 20 2025\n10:00 - Bo prayed for prayer {0}\n10:01 - Bob registered via invitation from Bo\n",
-        "June 05 2025\n10:00 - Cy prayed for prayer {0}\n10:01 - Cyd registered via invitation from Cy\n",
-        "June 21 2025\n10:00 - Di prayed for prayer {0}\n",
-    )
-    records = read({MONTHLY_PATH: MONTHLY_TITLE + "".join("\n" + day.format(PRAYER_ID) for day in days)})
+def untainted_by_day(*days: str) -> set[str]:
+    return untainted_names(read({MONTHLY_PATH: MONTHLY_TITLE + "".join("\n" + day.format(PRAYER_ID) for day in days)}))
 
-    assert untainted_names(records) == {"Abe", "Di"}
+
+def test_a_name_that_imitates_a_date_moves_no_entry_to_another_day() -> None:
+    """An inviter called ``x``, an empty line, and a date, who left nothing else."""
+    first = "June 10 2025\n10:00 - Abe prayed for prayer {0}\n10:05 - Cy registered via invitation from x\n"
+    moved = "10:10 - Bo prayed for prayer {0}\n10:12 - Bob registered directly\n"
+    last = "June 11 2025\n10:00 - Di prayed for prayer {0}\n"
+
+    assert not {"Bo", "Bob", "Cy", "x"} & untainted_by_day(first, f"June 5 2025\n{moved}", last)
+    assert not {"Bo", "Bob", "Cy", "x"} & untainted_by_day(first, f"June 25 2025\n{moved}", last)
+    assert {"Abe", "Bo", "Bob", "Di"} < untainted_by_day(first, f"June 10 2025\n{moved}", last)
+
+
+def test_a_broken_entry_moves_no_entry_to_another_day() -> None:
+    broken = "June 10 2025\n10:00 - x\n", f"June 5 2025\n09:00 - {VICTIM} prayed for prayer {{0}}\n"
+
+    assert untainted_by_day(*broken, "June 11 2025\n10:00 - Di prayed for prayer {0}\n") == {"Di"}
+    assert VICTIM not in untainted_by_day(broken[0], f"{broken[1]}09:10 - {VICTIM} prayed for prayer {{0}}\n")
 
 
 def test_an_entry_whose_end_was_cut_off_before_the_next_day_was_written_is_tainted() -> None:

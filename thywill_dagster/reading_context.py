@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
 
-from thywill_dagster.archives.model import EventKind, PrayerTexts, ReadingContext, Telling, is_to_the_second
+from thywill_dagster.archives.model import EventKind, PrayerTexts, ReadingContext, Telling
+from thywill_dagster.integrity.columns import Flags, Numbers, as_minutes, microseconds_of
 from thywill_dagster.integrity.paths import ArchivePaths
 from thywill_dagster.settings import SiteSettings
 from thywill_dagster.store.snapshot import Snapshot, read_table
@@ -21,7 +21,7 @@ _TELLINGS: Mapping[str, EventKind] = {
 }
 """Actions in the log that hold a testimony, and the lines of which they have the time: the second is on UTC, and so
 is the line that the second era's heal tool made of it."""
-_EPOCH = datetime(1970, 1, 1)
+_MINUTE = 60_000_000
 
 
 def reading_context_key(settings: SiteSettings, snapshot: Snapshot) -> str:
@@ -37,16 +37,23 @@ def build_reading_context(settings: SiteSettings, snapshot: Snapshot) -> Reading
         snapshot, "prayer", ("id", "text", "generated_prayer", "project_tag", "created_at", "text_file_path")
     )
     tellings = _find_tellings(snapshot)
-    columns = ("id", "text", "generated_prayer", "project_tag", "created_at")
+    created = microseconds_of(prayers["created_at"])
+    columns = ("id", "text", "generated_prayer", "project_tag")
     texts = {
         prayer_id: PrayerTexts(
             text=str(text),
             generated=generated,
             tag=tag,
             testimonies=tellings.get(prayer_id, ()),
-            created_at=str(created_at),
+            is_imported=is_imported,
+            created_at=minute,
         )
-        for prayer_id, text, generated, tag, created_at in zip(*(prayers[name] for name in columns), strict=True)
+        for prayer_id, text, generated, tag, minute, is_imported in zip(
+            *(prayers[name] for name in columns),
+            as_minutes(created).tolist(),
+            _are_imported(created).tolist(),
+            strict=True,
+        )
         if text is not None
     }
     paths = ArchivePaths.build(settings.archives, settings.app_dir, ())
@@ -74,19 +81,20 @@ def _find_tellings(snapshot: Snapshot) -> Mapping[str, Sequence[Telling]]:
         ("prayer_id", "created_at", "action", "old_value", "new_value"),
         only=("action", tuple(_TELLINGS)),
     )
+    times = microseconds_of(logged["created_at"])
     found: dict[str, list[Telling]] = {}
-    for prayer_id, created_at, action, old, new in logged.itertuples(index=False, name=None):
-        kind, text = _TELLINGS[action], old if action.startswith("remove_") else new
-        minute = _minute_of(str(created_at))
-        if text and minute is not None and is_to_the_second(str(created_at)):
-            found.setdefault(prayer_id, []).append(Telling(kind, minute, str(text)))
+    for prayer_id, action, old, new, minute, is_imported in zip(
+        *(logged[name] for name in ("prayer_id", "action", "old_value", "new_value")),
+        as_minutes(times).tolist(),
+        _are_imported(times).tolist(),
+        strict=True,
+    ):
+        text = old if action.startswith("remove_") else new
+        if text and not is_imported:
+            found.setdefault(prayer_id, []).append(Telling(_TELLINGS[action], minute, str(text)))
     return found
 
 
-def _minute_of(stored: str) -> int | None:
-    """Minutes since the epoch of a stored time, on its own clock; None if it is none."""
-    try:
-        moment = datetime.fromisoformat(stored).replace(tzinfo=None)
-    except ValueError:
-        return None
-    return (moment - _EPOCH) // timedelta(minutes=1)
+def _are_imported(microseconds: Numbers) -> Flags:
+    """Which rows have a whole minute as their time, as the application's importer writes it, or none."""
+    return microseconds % _MINUTE == 0

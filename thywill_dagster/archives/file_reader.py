@@ -241,7 +241,8 @@ class FileReader:
                 texts.generated,
                 texts.tag,
                 [tuple(told) for told in texts.testimonies],
-                texts.is_whole,
+                texts.is_imported,
+                texts.created_at,
             )
         if about == "tag":
             return subject, texts and texts.tag, self.tags.proved.get(subject)

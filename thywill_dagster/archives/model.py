@@ -8,7 +8,6 @@ the order of path and line.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -186,10 +185,6 @@ class ArchiveRecords:
     accounting: pd.DataFrame = field(default_factory=lambda: make_frame((), ACCOUNTING_COLUMNS))
 
 
-_PART_OF_MINUTE = re.compile("[:0.]*[1-9]")
-"""Behind the minute of a stored time."""
-
-
 class Telling(NamedTuple):
     """A testimony, and the one line that told it.
 
@@ -213,27 +208,26 @@ class PrayerTexts:
         generated: the generated prayer.
         tag: its project tag.
         testimonies: those whose line is known.
-        created_at: of the row, as stored; empty if that is not known.
+        is_imported: whether the row was written by the application's importer, which kept the beginning of a text
+            only, and took for a tag what a line of the text told it.
+        created_at: minutes of the row's time, None if that is not known.
     """
 
     text: str
     generated: str | None = None
     tag: str | None = None
     testimonies: Sequence[Telling] = ()
-    created_at: str = ""
+    is_imported: bool = False
+    created_at: int | None = None
 
-    @property
-    def is_whole(self) -> bool:
-        """Whether the row is the application's own.
+    def are_of(self, submitted_at: int | None) -> bool:
+        """Whether these texts are those that were submitted in that minute.
 
-        Its importer kept the beginning of a text only; the time of such a row has no seconds.
+        A row has the time of its submission, read from the clock a little later, or of its import.
         """
-        return not self.created_at or is_to_the_second(self.created_at)
-
-
-def is_to_the_second(stored: str) -> bool:
-    """Whether a stored time has seconds, or parts of one, that are not zero: no import wrote it."""
-    return _PART_OF_MINUTE.match(stored, 16) is not None
+        if self.is_imported or submitted_at is None:
+            return False
+        return self.created_at is None or abs(self.created_at - submitted_at) <= 1
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,13 +34,14 @@ import pyarrow.compute as pc
 
 from thywill_dagster.archives.line_table import NOT_A_TIME, LineTable, Mask, first_true
 from thywill_dagster.archives.lines import (
+    OVERLONG,
     drop_overlong_lines,
     is_readable,
     normalise_bytes,
     normalise_newlines,
     why_unreadable,
 )
-from thywill_dagster.archives.model import ParsedFile, ReadingContext
+from thywill_dagster.archives.model import ParsedFile, PrayerTexts, ReadingContext
 from thywill_dagster.archives.names import join_broken_inviter, join_broken_name, read_registration
 from thywill_dagster.archives.prayer_file import BROKEN_NAME_LENGTH
 from thywill_dagster.archives.tables import EVENT_KINDS, events_table
@@ -462,22 +463,30 @@ class _Reader:
         """How many further lines the tag spans; None if nothing says so."""
         self.parsed.questions.append(("tag", prayer_id))
         texts = self.context.texts.get(prayer_id)
-        if texts is not None and texts.tag:
-            tag = (normalise_newlines(texts.tag) + ")").split("\n")
-            extra = len(tag) - 1
-            last = min(index + 1 + extra, len(self.table))
-            if tag[0] == first and [self.table.line(i) for i in range(index + 1, last)] == tag[1:]:
-                return extra
-            return None
         # The file's header shows the tag's first line. Here the tag is closed right behind that line, so it
         # has no second one: a longer tag would have put its next line where the bracket stands.
         is_closed = first.endswith(")") and self.header_tags.get(prayer_id) == tag_key(first[:-1])
-        return 0 if is_closed else None
+        if texts is None or not texts.tag:
+            return 0 if is_closed else None
+        tag = (normalise_newlines(texts.tag) + ")").split("\n")
+        extra = len(tag) - 1
+        last = min(index + 1 + extra, len(self.table))
+        if tag[0] != first or [self.table.line(i) for i in range(index + 1, last)] != tag[1:]:
+            return None
+        return extra if is_closed or self._is_from_submission(texts, index) else None
+
+    def _is_from_submission(self, texts: PrayerTexts, index: int) -> bool:
+        """Whether the database has what was submitted in the minute of this line, whatever the day."""
+        minute = parse_clock(self.table.line(index)[:5])
+        if minute is None or texts.created_at is None:
+            return not texts.is_imported
+        away = (texts.created_at - minute + _DAY // 2) % _DAY - _DAY // 2
+        return texts.are_of(texts.created_at - away)
 
     def _add_problem(self, index: int, reason: str, line: str = "") -> int:
         self.parsed.add_problem(index + 1, reason)
         self.state.bad_lines.append(index + 1)
-        if _TAGGED_WORDS in line:
+        if _TAGGED_WORDS in line or OVERLONG in line:
             # Where its tag ends cannot be known either.
             self._taint_behind(index)
         return 0

@@ -238,7 +238,7 @@ def _compare_with_database(table: LineTable, heads: _Heads, texts: _Texts, conte
         generated = _GENERATED + encode(as_archived(known.generated, prayer_id)) if known.generated else b""
         start, marker = int(heads.body_starts[i]), int(texts.markers[i])
         is_same = table.piece(start, marker) == text + generated
-        texts.is_known[i] = is_same and known.is_whole
+        texts.is_known[i] = is_same and known.are_of(int(heads.submitted[i]))
         texts.is_usual[i] = is_same and (known.tag or "") == (_tag_of(table, heads, i) or "")
         texts.text_ends[i] = start + len(text)
         texts.generated_starts[i] = start + len(text) + len(_GENERATED) if generated else marker

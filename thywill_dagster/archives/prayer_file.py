@@ -140,7 +140,8 @@ def parse_prayer_file(text: str, path: str, context: ReadingContext) -> ParsedFi
     author = author.replace(f"Prayer {owner} by", TEMPORARY_PHRASE) if owner != TEMPORARY_ID else author
     submitted_at, index = _read_submission(lines, index, parsed)
     body_start, audience, is_author_proved, is_proved = _read_header_fields(lines, index, texts, owner, parsed)
-    start, text_lines, generated_lines, reading = _find_activity(lines, body_start, texts, owner, is_proved)
+    is_whole = texts is not None and texts.are_of(submitted_at)
+    start, text_lines, generated_lines, reading = _find_activity(lines, body_start, texts, owner, is_proved, is_whole)
     if submitted_at is None or not is_author_proved or (may_go_on and reading != "database"):
         author, parsed.tag = "", None
     is_tainted = reading == "several_markers" or not (reading == "database" or text.endswith("\n"))
@@ -211,7 +212,7 @@ def read_activity(
         if entry is None:
             reason = "unreadable activity line" if is_readable(line) else why_unreadable(line)
             parsed.add_problem(number, reason)
-            if _TESTIMONY in line or any(pattern.search(line) for pattern in _SETTINGS):
+            if OVERLONG in line or _TESTIMONY in line or any(pattern.search(line) for pattern in _SETTINGS):
                 # Where its text ends cannot be known either.
                 is_tainted = True
             if previous is not None:
@@ -371,7 +372,12 @@ def _read_header_fields(
 
 
 def _find_activity(
-    lines: Sequence[str], body_start: int, texts: PrayerTexts | None, prayer_id: str, is_proved: bool
+    lines: Sequence[str],
+    body_start: int,
+    texts: PrayerTexts | None,
+    prayer_id: str,
+    is_proved: bool,
+    is_whole: bool,
 ) -> tuple[int, Sequence[str], Sequence[str], Reading]:
     """Index of the first activity line, the lines of text and of generated prayer, and what decided."""
     search_start = body_start
@@ -391,8 +397,8 @@ def _find_activity(
                 # The application's importer cut texts: then the real marker is still to come, or was cut off.
                 told = sum(normalise_ended(t.text).split("\n").count(ACTIVITY_MARKER) for t in texts.testimonies)
                 more = len(_markers(lines, start))
-                whole: Reading = "database" if texts.is_whole else "only_marker"
-                is_sure = more <= (told if texts.is_whole else 0)
+                whole: Reading = "database" if is_whole else "only_marker"
+                is_sure = more <= (told if is_whole else 0)
                 return start, text_lines, generated_lines, whole if is_sure else "several_markers"
             if here == expected[: len(here)] and len(here) < len(expected):
                 return len(lines), lines[body_start:], [], "no_marker"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from thywill_dagster.archives.lines import decode, is_readable
+from thywill_dagster.archives.lines import MAXIMUM_LINE_BYTES, decode, is_readable
 from thywill_dagster.archives.model import ArchiveRecords, PrayerTexts, ReadingContext
 from thywill_dagster.archives.prayer_file import parse_prayer_file
 from thywill_dagster_tests.archives.trees import (
@@ -335,16 +335,60 @@ def test_a_header_without_the_tag_that_the_database_has_proves_nothing() -> None
     assert records.prayers["reading"].tolist() == ["only_marker"]
 
 
-def test_a_text_that_an_import_may_have_cut_does_not_say_where_the_file_goes_on() -> None:
+@pytest.mark.parametrize("row", [{"is_imported": True}, {"created_at": 0}])
+def test_a_text_that_an_import_may_have_cut_does_not_say_where_the_file_goes_on(row: dict[str, int]) -> None:
+    """An import gives its row the time of the file, or of the moment if it cannot read that."""
     content = prayer_file(f"Help me\n\nActivity:\n{FORGED_PRAYER_LINES[0]}", activity=GENUINE)
     cut = content[: content.index(FORGED_PRAYER_LINES[0].encode()) + len(FORGED_PRAYER_LINES[0]) + 1]
-    known = PrayerTexts(text="Help me", created_at="2025-06-05 08:30:00.000000")
+    known = PrayerTexts(text="Help me", **row)
 
     records = read({PRAYER_PATH: cut}, texts={PRAYER_ID: known})
 
     assert records.prayers["reading"].tolist() == ["only_marker"]
     records = read({PRAYER_PATH: content}, texts={PRAYER_ID: known})
     assert records.prayers["reading"].tolist() == ["several_markers"]
+
+
+@pytest.mark.parametrize("row", [{"is_imported": True}, {"created_at": 0}])
+@pytest.mark.parametrize("header", ["t)", None])
+def test_a_tag_that_an_import_took_from_a_text_does_not_say_where_the_tag_ends(
+    row: dict[str, int], header: str | None
+) -> None:
+    """The importer takes a line of the text that begins with ``Project:`` for the tag."""
+    tag = f"t)\n{FORGED_LINES}\n"
+    files: dict[str, bytes | str] = {MONTHLY_PATH: MONTHLY % f" ({tag})"}
+    if header is not None:
+        files[PRAYER_PATH] = prayer_file("Please.\nProject: t", tag=header)
+
+    records = read(files, texts={PRAYER_ID: PrayerTexts(text="Please.", tag="t", **row)})
+
+    assert VICTIM not in untainted_names(records)
+
+
+def test_an_imported_tag_that_the_header_shows_as_well_is_believed() -> None:
+    files: dict[str, bytes | str] = {
+        MONTHLY_PATH: MONTHLY % " (choir)",
+        PRAYER_PATH: prayer_file("Please.", tag="choir"),
+    }
+
+    records = read(files, texts={PRAYER_ID: PrayerTexts(text="Please.", tag="choir", is_imported=True)})
+
+    assert not records.events["is_tainted"].any()
+
+
+def test_texts_too_long_to_be_read_forge_nothing_behind_themselves() -> None:
+    overlong = "x" * (MAXIMUM_LINE_BYTES + 1)
+    forged = f"\n{FORGED_PRAYER_LINES[0]}\n{FORGED_PRAYER_LINES[1]}\n{FORGED_PRAYER_LINES[2]}\n"
+    activity = f"June 06 2025 at 09:59 - Ann added testimony: {overlong}{forged}{GENUINE}"
+
+    records = read(
+        {
+            PRAYER_PATH: prayer_file("Please.", activity=activity),
+            MONTHLY_PATH: MONTHLY % f" ({overlong}\n{FORGED_LINES}\n)",
+        }
+    )
+
+    assert VICTIM not in untainted_names(records)
 
 
 @pytest.mark.parametrize(("text", "owner"), [("Please.", PRAYER_ID), ("Please", "temp"), ("", "temp")])

@@ -262,7 +262,7 @@ def test_a_prayer_file_reads_the_same_in_columns_and_line_by_line(
         PrayerTexts(text=text, generated=generated, tag=tag, testimonies=(told("known", "May 05 2025 at 08:30"),)),
         PrayerTexts(text=text, generated=None, tag=tag),
         PrayerTexts(text=text, generated=generated, tag=None),
-        PrayerTexts(text=text, generated=generated, tag=tag, created_at="2025-06-05 08:30:00.000000"),
+        PrayerTexts(text=text, generated=generated, tag=tag, is_imported=True),
     )[knowledge]
     context = ReadingContext(texts={PRAYER_ID: known} if known else {})
 

@@ -6,17 +6,22 @@ It stays in memory: nothing of it is kept, logged or shown.
 from __future__ import annotations
 
 import hashlib
-import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from thywill_dagster.archives.model import PrayerTexts, ReadingContext
+from thywill_dagster.archives.model import EventKind, PrayerTexts, ReadingContext, Telling
+from thywill_dagster.integrity.columns import Flags, Numbers, as_minutes, microseconds_of
 from thywill_dagster.integrity.paths import ArchivePaths, suffix_of_temporary
 from thywill_dagster.settings import SiteSettings
 from thywill_dagster.store.snapshot import Snapshot, read_table
 
-_WHOLE_MINUTE = re.compile(r":00(\.0+)?$")
-_TESTIMONY = "answer_testimony"
+_TELLINGS: Mapping[str, EventKind] = {
+    "testimony": "testimony",
+    "set_answer_testimony": "set",
+    "remove_answer_testimony": "removed",
+}
+"""Actions in the log that hold a testimony, and the lines of which they have the time: the second is on UTC, and so
+is the line that the second era's heal tool made of it."""
+_MINUTE = 60_000_000
 
 
 def reading_context_key(settings: SiteSettings, snapshot: Snapshot) -> str:
@@ -28,15 +33,28 @@ def reading_context_key(settings: SiteSettings, snapshot: Snapshot) -> str:
 
 def build_reading_context(settings: SiteSettings, snapshot: Snapshot) -> ReadingContext:
     """Texts of the prayers, names of the users, and whose file an archive file is."""
-    prayers = read_table(snapshot, "prayer", ("id", "text", "generated_prayer", "project_tag", "text_file_path"))
-    testimonies = _known_testimonies(snapshot)
+    prayers = read_table(
+        snapshot, "prayer", ("id", "text", "generated_prayer", "project_tag", "created_at", "text_file_path")
+    )
+    tellings = _find_tellings(snapshot)
+    created = microseconds_of(prayers["created_at"])
+    columns = ("id", "text", "generated_prayer", "project_tag")
     texts = {
         prayer_id: PrayerTexts(
-            text=str(text or ""), generated=generated, tag=tag, testimonies=testimonies.get(prayer_id, ())
+            text=str(text),
+            generated=generated,
+            tag=tag,
+            testimonies=tellings.get(prayer_id, ()),
+            is_imported=is_imported,
+            created_at=minute,
         )
-        for prayer_id, text, generated, tag in zip(
-            prayers["id"], prayers["text"], prayers["generated_prayer"], prayers["project_tag"], strict=True
+        for prayer_id, text, generated, tag, minute, is_imported in zip(
+            *(prayers[name] for name in columns),
+            as_minutes(created).tolist(),
+            _are_imported(created).tolist(),
+            strict=True,
         )
+        if text is not None
     }
     paths = ArchivePaths.build(settings.archives, settings.app_dir, ())
     owners: dict[str, set[str]] = {}
@@ -59,40 +77,32 @@ def _only_owners(owners: Mapping[str, set[str]]) -> Mapping[str, str]:
     return {path: next(iter(ids)) for path, ids in owners.items() if len(ids) == 1}
 
 
-def _known_testimonies(snapshot: Snapshot) -> Mapping[str, Sequence[str]]:
-    """Prayer id to every testimony that the database has whole, replaced ones too, each as often as it was given.
+def _find_tellings(snapshot: Snapshot) -> Mapping[str, Sequence[Telling]]:
+    """Prayer id to every testimony that the log has whole, each with the minute of its line.
 
-    The application's importer kept the first line of a testimony only, and ``true`` in the log; its rows have the
-    minute of a line as their time, and no seconds. They say nothing of where a testimony ends.
+    The attribute is no knowledge: it keeps its time when the testimony in it is replaced. Nor is a row without
+    seconds, which was imported: the application's importer kept ``true`` in place of the text.
     """
-    values = read_table(
-        snapshot,
-        "prayer_attributes",
-        ("prayer_id", "created_at", "attribute_value"),
-        only=("attribute_name", (_TESTIMONY,)),
-    )
-    # One testimony leaves two rows in the log, and its value once more when it is replaced.
     logged = read_table(
         snapshot,
         "prayer_activity_log",
         ("prayer_id", "created_at", "action", "old_value", "new_value"),
-        only=("action", ("testimony", f"set_{_TESTIMONY}", f"remove_{_TESTIMONY}")),
+        only=("action", tuple(_TELLINGS)),
     )
-    told: dict[str, Counter[tuple[str, str]]] = {}
-    for prayer_id, created_at, value in values.itertuples(index=False, name=None):
-        if value and not _WHOLE_MINUTE.search(str(created_at)):
-            told.setdefault(prayer_id, Counter())["attribute", str(value)] += 1
-    for prayer_id, created_at, action, old, new in logged.itertuples(index=False, name=None):
-        if _WHOLE_MINUTE.search(str(created_at)):
-            continue
-        for source, value in (("old", old), (action, new)):
-            if value:
-                told.setdefault(prayer_id, Counter())[source, str(value)] += 1
-    return {prayer_id: _as_often_as_one_source_says(counts) for prayer_id, counts in told.items()}
+    times = microseconds_of(logged["created_at"])
+    found: dict[str, list[Telling]] = {}
+    for prayer_id, action, old, new, minute, is_imported in zip(
+        *(logged[name] for name in ("prayer_id", "action", "old_value", "new_value")),
+        as_minutes(times).tolist(),
+        _are_imported(times).tolist(),
+        strict=True,
+    ):
+        text = old if action.startswith("remove_") else new
+        if text and not is_imported:
+            found.setdefault(prayer_id, []).append(Telling(_TELLINGS[action], minute, str(text)))
+    return found
 
 
-def _as_often_as_one_source_says(counts: Counter[tuple[str, str]]) -> Sequence[str]:
-    most: Counter[str] = Counter()
-    for (_, text), count in counts.items():
-        most[text] = max(most[text], count)
-    return tuple(most.elements())
+def _are_imported(microseconds: Numbers) -> Flags:
+    """Which rows have a whole minute as their time, as the application's importer writes it, or none."""
+    return microseconds % _MINUTE == 0

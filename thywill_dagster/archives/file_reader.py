@@ -237,7 +237,7 @@ class FileReader:
         about, subject = question
         texts = self.context.texts.get(subject)
         if about == "texts":
-            return texts and (subject, texts.text, texts.generated, texts.tag, tuple(texts.testimonies))
+            return texts and (subject, _digest_texts(texts))
         if about == "tag":
             return subject, texts and texts.tag, self.tags.proved.get(subject)
         if about == "owner":
@@ -253,10 +253,12 @@ def name_digest(broken_names: Mapping[str, Sequence[Sequence[str]]]) -> str:
 
 
 def _digest_texts(texts: PrayerTexts) -> bytes:
-    """Equal for equal texts: their lengths, and all of them one behind the other."""
-    parts = (texts.text, texts.generated, texts.tag, *texts.testimonies)
-    lengths = ",".join("" if part is None else str(len(part)) for part in parts)
-    whole = "".join((lengths, "\n", *filter(None, parts)))
+    """Equal for equal knowledge: the lengths of all texts and the numbers, and the texts one behind the other."""
+    told = texts.testimonies
+    parts = (texts.text, texts.generated, texts.tag, *(telling.text for telling in told))
+    numbers = [None if part is None else len(part) for part in parts]
+    others = [(telling.kind, telling.at) for telling in told]
+    whole = "".join((f"{numbers}{others}{texts.is_imported}{texts.created_at}\n", *filter(None, parts)))
     return hashlib.blake2b(whole.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -185,14 +185,49 @@ class ArchiveRecords:
     accounting: pd.DataFrame = field(default_factory=lambda: make_frame((), ACCOUNTING_COLUMNS))
 
 
+class Telling(NamedTuple):
+    """A testimony, and the one line that told it.
+
+    Attributes:
+        kind: of the event line.
+        at: minutes of that line, on its own clock.
+        text: the whole testimony.
+    """
+
+    kind: EventKind
+    at: int
+    text: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrayerTexts:
-    """What the database says about one prayer's free texts; it decides how the file is read."""
+    """What the database says about one prayer's free texts; it decides how the file is read.
+
+    Attributes:
+        text: of the prayer.
+        generated: the generated prayer.
+        tag: its project tag.
+        testimonies: those whose line is known.
+        is_imported: whether the row was written by the application's importer, which kept the beginning of a text
+            only, and took for a tag what a line of the text told it.
+        created_at: minutes of the row's time, None if that is not known.
+    """
 
     text: str
     generated: str | None = None
     tag: str | None = None
-    testimonies: Sequence[str] = ()
+    testimonies: Sequence[Telling] = ()
+    is_imported: bool = False
+    created_at: int | None = None
+
+    def are_of(self, submitted_at: int | None) -> bool:
+        """Whether these texts are those that were submitted in that minute.
+
+        A row has the time of its submission, read from the clock a little later, or of its import.
+        """
+        if self.is_imported or submitted_at is None:
+            return False
+        return self.created_at is None or abs(self.created_at - submitted_at) <= 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -241,7 +276,6 @@ class ParsedFile:
         broken_names: what stood in the name's place of lines that begin like an entry and end like none: the
             first part of a name with a line break leaves such a line.
         tag: first line of the tag in a prayer file's header; None without one.
-        reading: how the activity section of a prayer file with a header was found.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
@@ -253,7 +287,6 @@ class ParsedFile:
     questions: list[Question] = field(default_factory=list)
     broken_names: list[str] = field(default_factory=list)
     tag: str | None = None
-    reading: str = ""
 
     def add_problem(self, line: int, reason: str) -> None:
         """Accounts for one line that cannot be used."""

@@ -7,10 +7,15 @@ What can forge lines in it, and what is done about it:
   database's tag, or the header of that prayer's own file, says the same; otherwise every later line of the file
   is tainted.
 - An old name may hold a line break. A line that is no entry is what such a name leaves: it taints the entries
-  before and behind it. (A name at the end of a line leaves nothing here, but it does where it begins a line;
-  see :mod:`thywill_dagster.archives.broken_names`.)
-- A date header stands behind an empty line and lies in the file's month. Under any other the entries are tainted.
-- A last line without a line break may be cut off, and with it an id or a name.
+  before and behind it, and all behind it if a tag stands on it. (A name at the end of a line leaves nothing here,
+  but it does where it begins a line; see :mod:`thywill_dagster.archives.broken_names`.)
+- Both parts of such a name may look like an entry. It had forty characters at most, so an entry taints the line
+  right behind it if both are short enough for that.
+- A date header stands behind an empty line and lies in the file's month. Under any other the entries are tainted,
+  and so are those under a date that may be part of a name and contradicts the order of days.
+- A last line without a line break may be cut off, and with it an id or a name; so may a line with nothing between
+  it and the next date, because that began with a line break.
+- A file without its title has lost its beginning, and with it perhaps that of a tag.
 """
 
 from __future__ import annotations
@@ -18,8 +23,9 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
+from itertools import takewhile
 
 import numpy as np
 import numpy.typing as npt
@@ -28,14 +34,16 @@ import pyarrow.compute as pc
 
 from thywill_dagster.archives.line_table import NOT_A_TIME, LineTable, Mask, first_true
 from thywill_dagster.archives.lines import (
+    OVERLONG,
     drop_overlong_lines,
     is_readable,
     normalise_bytes,
     normalise_newlines,
     why_unreadable,
 )
-from thywill_dagster.archives.model import ParsedFile, ReadingContext
+from thywill_dagster.archives.model import ParsedFile, PrayerTexts, ReadingContext
 from thywill_dagster.archives.names import join_broken_inviter, join_broken_name, read_registration
+from thywill_dagster.archives.prayer_file import BROKEN_NAME_LENGTH
 from thywill_dagster.archives.tables import EVENT_KINDS, events_table
 from thywill_dagster.archives.timestamps import DATE_PATTERN, parse_clock, parse_date
 
@@ -103,6 +111,23 @@ class MonthlyEvents:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Day:
+    """A date header.
+
+    Attributes:
+        index: of its line.
+        midnight: the day.
+        is_sure: whether it is beyond doubt.
+        invitation: number of the line above if the header may be the end of an inviter's name there, otherwise 0.
+    """
+
+    index: int
+    midnight: int
+    is_sure: bool
+    invitation: int
+
+
 @dataclass(slots=True)
 class _State:
     """What the lines before mean for the lines behind."""
@@ -111,10 +136,11 @@ class _State:
     is_dated: bool = True
     """Whether the date header above is beyond doubt."""
     is_tainted: bool = False
-    midnights: list[tuple[int, int, bool]] = field(default_factory=list)
-    """Line index of a date header, its midnight, whether it is beyond doubt."""
+    midnights: list[_Day] = field(default_factory=list)
     tainted_from: int | None = None
     bad_lines: list[int] = field(default_factory=list)
+    suspects: list[int] = field(default_factory=list)
+    """Numbers of lines that a name with a line break may have forged."""
     taken: list[tuple[int, int]] = field(default_factory=list)
     """First and last index of lines that belong to the entry before them."""
 
@@ -181,6 +207,8 @@ class _Reader:
         special = ~empty if regular is None else ~(empty | regular.mask)
         if self.cut_line >= 0:
             special[self.cut_line] = not empty[self.cut_line]
+        if not _TITLE.fullmatch(table.line(0)):
+            self._taint_behind(-1)
         taken_until = -1
         for index in np.flatnonzero(special).tolist():
             if index > taken_until:
@@ -262,14 +290,14 @@ class _Reader:
         keep = regular.good & mask[regular.chosen]
         chosen = regular.chosen[keep]
         headers = self.state.midnights
-        at_header = np.searchsorted(np.array([index for index, _, _ in headers], dtype=np.int64), chosen) - 1
+        at_header = np.searchsorted(np.array([day.index for day in headers], dtype=np.int64), chosen) - 1
         for index in chosen[at_header < 0].tolist():
             self._add_problem(index, "no date header above")
         dated = at_header >= 0
         keep[np.flatnonzero(keep)[~dated]] = False
         chosen, at_header = chosen[dated], at_header[dated]
-        midnights = np.array([midnight for _, midnight, _ in headers], dtype=np.int64)[at_header]
-        is_tainted = ~np.array([is_sure for _, _, is_sure in headers], dtype=bool)[at_header]
+        midnights = np.array([day.midnight for day in headers], dtype=np.int64)[at_header]
+        is_tainted = ~np.array([day.is_sure for day in headers], dtype=bool)[at_header]
         if self.state.tainted_from is not None:
             is_tainted |= chosen > self.state.tainted_from
         self.parsed.counts["event"] += len(chosen)
@@ -292,17 +320,14 @@ class _Reader:
             self.parsed.counts["title"] += 1
             return 0
         if not (self.is_clean or is_readable(line)):
-            if _TAGGED_WORDS in line:
-                # Where its tag ends cannot be known either.
-                self._taint_behind(index)
-            return self._add_problem(index, why_unreadable(line))
+            return self._add_problem(index, why_unreadable(line), line)
         minute = parse_clock(line[:5]) if line[5:8] == " - " else None
         if minute is None and _DATE.fullmatch(line) and (day := parse_date(line)) is not None:
             return self._read_date(index, day)
         if minute is None or len(line) == 8:
-            return self._add_problem(index, "unreadable activity line")
+            return self._add_problem(index, "unreadable activity line", line)
         if self.state.midnight is None:
-            return self._add_problem(index, "no date header above")
+            return self._add_problem(index, "no date header above", line)
         rest, extra = line[8:], 0
         if rest in self.context.broken_names and (
             joined := join_broken_name(rest, self._following(rest, index), 0, self.context.broken_names)
@@ -315,8 +340,23 @@ class _Reader:
         used = self._read_entry(index, rest, self.state.midnight + minute, 0)
         if used is None:
             self.parsed.broken_names.append(rest)
-            return self._add_problem(index, "unknown kind of activity")
+            return self._add_problem(index, "unknown kind of activity", line)
+        if not used:
+            self._suspect(index, rest)
         return used
+
+    def _suspect(self, index: int, rest: str) -> None:
+        """Marks what is short enough for a name with a line break: two parts that both look like an entry.
+
+        The first part is the whole entry, and the next line the beginning of another; or it is the inviter at the
+        end, and the next line the second part as a whole.
+        """
+        if index + 1 == len(self.table) or not (following := self.table.line(index + 1)):
+            return
+        if len(rest) + 1 + 8 + len(_name_in(following[8:])) <= BROKEN_NAME_LENGTH:
+            self.state.suspects.append(index + 2)
+        if self._may_end_name(index, index + 1):
+            self.state.suspects += index + 1, index + 2
 
     def _taint_behind(self, index: int) -> None:
         self.state.is_tainted = True
@@ -332,16 +372,45 @@ class _Reader:
         return [self.table.line(i) for i in range(index + 1, last)]
 
     def _read_date(self, index: int, day: int) -> int:
-        self.parsed.counts["date"] += 1
-        is_behind_empty = index > 0 and self.table.starts[index - 1] == self.table.ends[index - 1]
-        is_sure = bool(is_behind_empty) and self.first_day - _DAY <= day <= self.last_day + _DAY
-        self.state.midnight, self.state.is_dated = day, is_sure
-        self.state.midnights.append((index, day, is_sure))
-        if not is_sure:
-            reason = "a date outside the file's month" if is_behind_empty else "a date header within other lines"
-            self.parsed.counts["date"] -= 1
+        above = index - 1
+        while above > max(0, index - BROKEN_NAME_LENGTH) and self.table.starts[above] == self.table.ends[above]:
+            above -= 1
+        before = self.state.midnights[-1] if self.state.midnights else None
+        invitation = above + 1 if self._may_end_name(above, index) else 0
+        reason = ""
+        if above == index - 1:
+            reason = "a date header within other lines"
+            self.state.bad_lines.append(index + 1)
+        elif self.state.bad_lines and self.state.bad_lines[-1] == above + 1:
+            reason = "a date header behind a broken line"
+        elif not self.first_day - _DAY <= day <= self.last_day + _DAY:
+            reason = "a date outside the file's month"
+        elif before is not None and day < before.midnight:
+            if invitation:
+                reason = "a date header that may be part of a name"
+                self.state.suspects.append(invitation)
+            elif before.invitation:
+                self._doubt_day(before)
+        self.state.midnight, self.state.is_dated = day, not reason
+        self.state.midnights.append(_Day(index, day, not reason, invitation))
+        if reason:
             self.parsed.add_problem(index + 1, reason)
+        else:
+            self.parsed.counts["date"] += 1
         return 0
+
+    def _may_end_name(self, above: int, index: int) -> bool:
+        """Whether a name may begin as the inviter on one line and end on another."""
+        _, phrase, inviter = self.table.line(above).rpartition(_INVITED)
+        following = self.table.line(index)
+        return bool(phrase) and len(inviter) + index - above + len(following) <= BROKEN_NAME_LENGTH
+
+    def _doubt_day(self, day: _Day) -> None:
+        self.state.midnights[-1] = replace(day, is_sure=False)
+        self.state.suspects.append(day.invitation)
+        for rows in (self.parsed.events, self.parsed.registrations):
+            numbers = (int(str(row[0])) for row in reversed(rows))
+            self.state.suspects += takewhile(lambda number: number > day.index, numbers)
 
     def _read_entry(self, index: int, rest: str, at: int, extra: int) -> int | None:
         """Reads an entry behind its clock; the lines that belong to it, None if it is none."""
@@ -394,26 +463,37 @@ class _Reader:
         """How many further lines the tag spans; None if nothing says so."""
         self.parsed.questions.append(("tag", prayer_id))
         texts = self.context.texts.get(prayer_id)
-        if texts is not None and texts.tag:
-            tag = (normalise_newlines(texts.tag) + ")").split("\n")
-            extra = len(tag) - 1
-            last = min(index + 1 + extra, len(self.table))
-            if tag[0] == first and [self.table.line(i) for i in range(index + 1, last)] == tag[1:]:
-                return extra
-            return None
         # The file's header shows the tag's first line. Here the tag is closed right behind that line, so it
         # has no second one: a longer tag would have put its next line where the bracket stands.
         is_closed = first.endswith(")") and self.header_tags.get(prayer_id) == tag_key(first[:-1])
-        return 0 if is_closed else None
+        if texts is None or not texts.tag:
+            return 0 if is_closed else None
+        tag = (normalise_newlines(texts.tag) + ")").split("\n")
+        extra = len(tag) - 1
+        last = min(index + 1 + extra, len(self.table))
+        if tag[0] != first or [self.table.line(i) for i in range(index + 1, last)] != tag[1:]:
+            return None
+        return extra if is_closed or self._is_from_submission(texts, index) else None
 
-    def _add_problem(self, index: int, reason: str) -> int:
+    def _is_from_submission(self, texts: PrayerTexts, index: int) -> bool:
+        """Whether the database has what was submitted in the minute of this line, whatever the day."""
+        minute = parse_clock(self.table.line(index)[:5])
+        if minute is None or texts.created_at is None:
+            return not texts.is_imported
+        away = (texts.created_at - minute + _DAY // 2) % _DAY - _DAY // 2
+        return texts.are_of(texts.created_at - away)
+
+    def _add_problem(self, index: int, reason: str, line: str = "") -> int:
         self.parsed.add_problem(index + 1, reason)
         self.state.bad_lines.append(index + 1)
+        if _TAGGED_WORDS in line or OVERLONG in line:
+            # Where its tag ends cannot be known either.
+            self._taint_behind(index)
         return 0
 
     def _taint_neighbours(self, events: MonthlyEvents | None) -> None:
-        """Taints the entry before and the entry behind every line that is none."""
-        if not self.state.bad_lines:
+        """Taints the entry before and the entry behind every line that is none, and what a name may have forged."""
+        if not self.state.bad_lines and not self.state.suspects:
             return
         regular = events.line if events is not None else np.empty(0, dtype=np.int64)
         entries = np.sort(
@@ -425,8 +505,9 @@ class _Reader:
                 ]
             )
         )
-        at = np.searchsorted(entries, np.array(self.state.bad_lines))
+        at = np.searchsorted(entries, np.array(self.state.bad_lines, dtype=np.int64))
         near = {int(entries[i]) for i in {*(at - 1).tolist(), *at.tolist()} if 0 <= i < len(entries)}
+        near.update(self.state.suspects)
         if events is not None:
             events.is_tainted |= np.isin(regular, np.array(sorted(near), dtype=np.int64))
         self.parsed.events = [(*row[:-1], row[-1] or row[0] in near) for row in self.parsed.events]
@@ -453,6 +534,15 @@ def _read_event(rest: str) -> tuple[str, str, str] | None:
         if match := fullmatch(rest):
             return kind, match.group(1), match.group(2)
     return None
+
+
+def _name_in(rest: str) -> str:
+    """The shortest name with which an entry behind its clock may begin."""
+    if tagged := _TAGGED.fullmatch(rest):
+        return tagged.group(1)
+    if event := _read_event(rest):
+        return event[1]
+    return rest.partition(_INVITED_BY_NOBODY)[0].removesuffix(_DIRECTLY)
 
 
 def _days_of(month: str) -> tuple[int, int]:

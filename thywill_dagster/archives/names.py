@@ -66,8 +66,9 @@ def read_registration(
         is_known: whether the database has a user of that name; asked only where it decides.
 
     Returns:
-        Name, inviter, and whether several readings are possible and the known names do not decide. None if
-        there is no reading with the names that it needs.
+        Name, inviter, and whether several readings are possible. Then the known names choose one, and prove
+        nothing: the line may have registered somebody who is gone. None if there is no reading with the names that
+        it needs.
     """
     readings: list[Reading] = []
     if rest.endswith(directly) and len(rest) > len(directly):
@@ -83,6 +84,4 @@ def read_registration(
     if len(readings) == 1:
         return (*readings[0], False)
     ranks = [sum(is_known(name) for name in reading) + (not reading[1]) for reading in readings]
-    best = max(ranks)
-    chosen = [reading for reading, rank in zip(readings, ranks, strict=True) if rank == best]
-    return (*chosen[0], len(chosen) > 1 or best < 2)
+    return (*readings[ranks.index(max(ranks))], True)

@@ -136,7 +136,7 @@ def _may_go_on(row: dict[str, str], kind: ArchiveKind, context: ReadingContext, 
     prayer_id = row["prayer_id"]
     parsed.questions.append(("texts", prayer_id))
     texts = context.texts.get(prayer_id)
-    return texts is None or row["value"] not in [normalise_newlines(t) for t in texts.testimonies]
+    return texts is None or row["value"] not in [normalise_newlines(told.text) for told in texts.testimonies]
 
 
 def _person(value: str) -> str:

@@ -38,6 +38,8 @@ _GENERATED = b"\n\nGenerated Prayer:\n"
 _SEPARATOR = b" - "
 _OTHER_PHRASES = r"(^| )(added testimony:|set|removed)( |$)"
 """In what stands between the separator and an action, of which either gives one space to the phrase."""
+_LINES_OF_NAME = 9
+"""That a name may have behind an empty line, if it imitates a submission before that."""
 _KINDS = np.array([EVENT_KINDS.index(kind) for _, kind in ACTIONS], dtype=np.int8)
 _SUFFIX_LENGTHS = np.array([len(suffix) for suffix, _ in ACTIONS])
 
@@ -131,8 +133,9 @@ class _Heads:
 def _read_heads(table: LineTable, starts: Positions, ends: Positions) -> _Heads:
     """The files of a block with a regular header and a line break at their end."""
     lines = np.searchsorted(table.starts, starts)
-    # Five lines are looked at; where the block has no more, the comparisons fail anyway.
-    line_starts, line_ends = (np.append(edges, np.full(5, table.block_end)) for edges in (table.starts, table.ends))
+    # Where the block has no more lines, the comparisons fail anyway.
+    padding = np.full(5 + _LINES_OF_NAME, table.block_end)
+    line_starts, line_ends = (np.append(edges, padding) for edges in (table.starts, table.ends))
     submitted_start = line_starts[lines + 1] + len(_SUBMITTED)
     has_tag = table.stands_at(line_starts[lines + 2], _PROJECT)
     has_audience = table.stands_at(line_starts[lines + 2 + has_tag], _AUDIENCE)
@@ -154,6 +157,11 @@ def _read_heads(table: LineTable, starts: Positions, ends: Positions) -> _Heads:
     persons = table.pieces(starts[chosen] + len(_PRAYER) + ID_LENGTH + len(_BY), names_end)
     # The application replaced a temporary id in names as well.
     is_plain = ~_are_true(pc.match_substring(persons.dictionary, _PRAYER.decode()))[persons.indices.to_numpy()]
+    # A name that imitates a submission is too long to imitate more of a header.
+    short = np.flatnonzero(~(has_tag | has_audience)[chosen])
+    for further in range(1, _LINES_OF_NAME + 1) if len(short) else ():
+        start = line_starts[last[chosen[short]] + further]
+        is_plain[short] &= ~((start < ends[chosen[short]]) & table.stands_at(start, _SUBMITTED))
     heads = _Heads(
         chosen,
         starts[chosen],
@@ -177,7 +185,7 @@ class _Texts:
         text_ends: position behind the text.
         generated_starts: position of the generated prayer; that of the marker if there is none.
         markers: position of the marker.
-        is_known: whether the database has exactly these texts.
+        is_known: whether the database has exactly these texts, as they were submitted.
     """
 
     is_usual: Mask
@@ -225,7 +233,8 @@ def _compare_with_database(table: LineTable, heads: _Heads, texts: _Texts, conte
     prayer_ids = table.texts(id_starts, id_starts + ID_LENGTH).to_pylist()
     bodies = table.cut(heads.body_starts[chosen], texts.markers[chosen])
     told, lengths, has_generated, is_same, is_usual = [], [], [], [], []
-    for index, prayer_id, body in zip(chosen.tolist(), prayer_ids, bodies, strict=True):
+    minutes = heads.submitted[chosen].tolist()
+    for index, prayer_id, body, submitted in zip(chosen.tolist(), prayer_ids, bodies, minutes, strict=True):
         known = context.texts.get(prayer_id)
         if known is None:
             continue
@@ -235,7 +244,7 @@ def _compare_with_database(table: LineTable, heads: _Heads, texts: _Texts, conte
         told.append(index)
         lengths.append(len(text))
         has_generated.append(bool(generated))
-        is_same.append(is_body)
+        is_same.append(is_body and known.are_of(submitted))
         is_usual.append(is_body and (known.tag or "") == (_tag_of(table, heads, index) or ""))
     texts.is_known[told] = is_same
     texts.is_usual[told] = is_usual

@@ -4,18 +4,20 @@ The invariant: no line that a user's text could have forged becomes an untainted
 prayer, tag and testimony stand in the file unescaped, so a text may contain ``Activity:`` and lines under it.
 The rule, in order:
 
-1. The database has the prayer's texts, the header is the application's own (it shows no tag, or exactly the
-   database's), and behind it stand exactly these texts: the activity section begins behind them (reading
-   ``database``). What was submitted cannot move that boundary, because it is compared as a whole.
+1. The database has the prayer's texts as they were submitted, the header is the application's own (it shows
+   exactly the database's tag), and behind it stand exactly these texts: the activity section begins behind them
+   (reading ``database``). What was submitted cannot move that boundary, because it is compared as a whole. A row
+   that was imported may have the beginning of a text only, and decides nothing.
 2. Otherwise a file that holds exactly one line ``Activity:`` behind an empty line, and ends with a newline,
    is read from there (``only_marker``). The application always writes the real marker, so a forged one makes
    two. Where the database has at least the text, only markers behind it are counted.
 3. Otherwise everything behind the first marker is read but tainted (``several_markers``).
 
-A testimony is text as well: if the database knows it, it spans exactly its lines; otherwise every later line
-of the file is tainted. The value of a replayed ``set`` is treated alike, unless its attribute never holds text.
+A testimony is text as well: if the log knows it, in the minute of this line, it spans exactly its lines; otherwise
+every later line of the file is tainted. The value of a replayed ``set`` is treated alike, unless its attribute
+never holds text.
 A line that is no event, and no continuation of a testimony, taints the events before and behind it: an old
-name with a line break leaves just that.
+name with a line break leaves just that. If a text stands on it, that text has no known end either.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ from thywill_dagster.archives.lines import (
     split_lines,
     why_unreadable,
 )
-from thywill_dagster.archives.model import ParsedFile, PrayerTexts, ReadingContext
+from thywill_dagster.archives.model import ParsedFile, PrayerTexts, ReadingContext, Telling
 from thywill_dagster.archives.names import join_broken_name
 from thywill_dagster.archives.timestamps import TIMESTAMP_PATTERN, parse_timestamp
 
@@ -69,8 +71,10 @@ ACTIONS = (
 )
 """What ends an event line, and its kind."""
 _SUFFIXES = tuple(suffix for suffix, _ in ACTIONS)
-REPLAYED_ACTIONS = frozenset({"unknown", "flagged", "unflagged", "flag", "unflag", "unarchived", "unanswered"})
-"""Last words of lines that the second era's heal tool replayed from other log rows."""
+_REPLAYED_WORDS = (" unknown", " flagged", " unflagged", " flag", " unflag", " unarchived", " unanswered")
+"""What ends lines that the second era's heal tool replayed from other log rows."""
+BROKEN_NAME_LENGTH = 40
+"""Of the longest name that can hold a line break: what registration kept of a name while it kept all characters."""
 PLAIN_ATTRIBUTES = frozenset({"answered", "answer_date", "archived", "daily_priority", "flagged"})
 """Attributes whose values the application makes itself: no text, no line break."""
 
@@ -82,8 +86,13 @@ _ACTIVITY = re.compile(r"([A-Z][a-z]+ [0-9]{1,2} [0-9]{4} at [0-9]{2}:[0-9]{2}) 
 _TESTIMONY = " added testimony: "
 _TESTIMONY_FORMS = (normalise_ended, normalise_newlines)
 """As a testimony stands before a line break, and before a closing quote."""
+_TELLING_TOLERANCE = 1
+"""Minutes between a line and the row of the log that tells of it: they are written one after the other."""
 _SET = re.compile(r"(.+?) set ([A-Za-z0-9_]+) (?:to|from) '", re.DOTALL)
 _REMOVED = re.compile(r"(.+?) removed ([A-Za-z0-9_]+) \(was '", re.DOTALL)
+_SETTINGS = (_SET, _REMOVED)
+_PLAIN_VALUE = re.compile(r"[^' ]*(?:'|'\)|' to '[^' ]*')")
+_SEPARATOR = " - "
 _REPLAYED = re.compile(r"(.+) ([a-z]+(?:_[a-z]+)*)", re.DOTALL)
 
 
@@ -97,7 +106,6 @@ class _Entry:
     text: str | None = None
     end: str = ""
     is_doubtful: bool = False
-    taints_next: bool = False
 
 
 def parse_prayer_file(text: str, path: str, context: ReadingContext) -> ParsedFile:
@@ -121,32 +129,21 @@ def parse_prayer_file(text: str, path: str, context: ReadingContext) -> ParsedFi
         return _parse_without_header(lines, path, context, parsed)
 
     prayer_id, author = header.groups()
-    if prayer_id != TEMPORARY_ID:
-        return _parse_with_header(text, lines, prayer_id, author, context, parsed)
-    parsed.questions.append(("owner", path))
-    if path not in context.prayer_id_by_path and (owner := context.prayer_id_by_copy.get(path)):
-        attempt = _parse_with_header(text, lines, owner, author, context, ParsedFile(questions=parsed.questions))
-        if attempt.reading == "database":
-            return attempt
-    owner = context.prayer_id_by_path.get(path, TEMPORARY_ID)
-    return _parse_with_header(text, lines, owner, author, context, parsed)
-
-
-def _parse_with_header(
-    text: str, lines: list[str], owner: str, author: str, context: ReadingContext, parsed: ParsedFile
-) -> ParsedFile:
+    owner = _owner_of_temporary(text, path, context, parsed) if prayer_id == TEMPORARY_ID else prayer_id
     texts = context.texts.get(owner)
     parsed.questions.append(("texts", owner))
     parsed.counts["header"] += 1
 
     author, index = _read_author(author, lines, context, parsed)
+    may_go_on = index == 1 and _may_go_on(author, lines if text.endswith("\n") else lines[:-1])
     # The replacement of the temporary id hits the name as well.
     author = author.replace(f"Prayer {owner} by", TEMPORARY_PHRASE) if owner != TEMPORARY_ID else author
     submitted_at, index = _read_submission(lines, index, parsed)
     body_start, audience, is_author_proved, is_proved = _read_header_fields(lines, index, texts, owner, parsed)
-    if submitted_at is None or not is_author_proved:
+    is_whole = texts is not None and texts.are_of(submitted_at)
+    start, text_lines, generated_lines, reading = _find_activity(lines, body_start, texts, owner, is_proved, is_whole)
+    if submitted_at is None or not is_author_proved or (may_go_on and reading != "database"):
         author, parsed.tag = "", None
-    start, text_lines, generated_lines, reading = _find_activity(lines, body_start, texts, owner, is_proved)
     is_tainted = reading == "several_markers" or not (reading == "database" or text.endswith("\n"))
     overlong = [index for index in range(body_start, start) if OVERLONG in lines[index]]
     for index in overlong:
@@ -155,7 +152,6 @@ def _parse_with_header(
     if reading == "no_marker":
         parsed.problems.append((0, "no activity section: the file was cut off or is not a prayer file"))
     read_activity(lines, start, owner, texts, context, parsed, is_tainted=is_tainted)
-    parsed.reading = reading
     parsed.prayer = (
         owner,
         author,
@@ -192,9 +188,14 @@ def read_activity(
         is_tainted: whether all of them are.
         lines_before: lines of the file that stand before ``lines``.
     """
-    testimonies = [[form(t).split("\n") for form in _TESTIMONY_FORMS] for t in (texts.testimonies if texts else ())]
-    testimonies.sort(key=lambda forms: max(map(len, forms)), reverse=True)
+    tellings = [
+        (told, [form(told.text).split("\n") for form in _TESTIMONY_FORMS])
+        for told in (texts.testimonies if texts else ())
+    ]
+    tellings.sort(key=lambda telling: max(map(len, telling[1])), reverse=True)
+    behind = lines[start:]
     in_text = taint_next = False
+    room = 0
     previous: int | None = None
     index = start
     while index < len(lines):
@@ -211,7 +212,7 @@ def read_activity(
         if entry is None:
             reason = "unreadable activity line" if is_readable(line) else why_unreadable(line)
             parsed.add_problem(number, reason)
-            if not is_readable(line) and (_TESTIMONY in line or _SET.search(line) or _REMOVED.search(line)):
+            if OVERLONG in line or _TESTIMONY in line or any(pattern.search(line) for pattern in _SETTINGS):
                 # Where its text ends cannot be known either.
                 is_tainted = True
             if previous is not None:
@@ -222,11 +223,12 @@ def read_activity(
         parsed.counts["event"] += 1
         parsed.counts["continuation"] += extra
         index += extra
-        known = None if entry.text is None else _known_continuation(entry, lines, index, testimonies)
+        known = None if entry.text is None else _known_continuation(entry, behind, index - start, tellings)
         if known is None and entry.text is not None:
             # Everything behind may be its text, and so may the end of this very line.
             in_text = True
         is_doubtful = entry.is_doubtful and known is None
+        is_doubtful = is_doubtful or line.index(_SEPARATOR) + len(_SEPARATOR) + len(entry.person) <= room
         previous = len(parsed.events)
         parsed.events.append(
             (
@@ -239,12 +241,52 @@ def read_activity(
                 is_tainted or taint_next or is_doubtful,
             )
         )
-        taint_next = entry.taints_next
+        taint_next = False
+        # Any words may be the first part of a name, if that leaves enough of it for the next line.
+        room = BROKEN_NAME_LENGTH - len(line.partition(_SEPARATOR)[2]) - 1 if entry.kind == "other" else 0
         if in_text:
             is_tainted = True
         else:
             parsed.counts["continuation"] += known or 0
             index += known or 0
+
+
+def _owner_of_temporary(text: str, path: str, context: ReadingContext, parsed: ParsedFile) -> str:
+    """The prayer whose row points to a file that never got its id, or to a copy of it, if the file holds its text."""
+    parsed.questions.append(("owner", path))
+    is_copy = path not in context.prayer_id_by_path
+    owner = (context.prayer_id_by_copy if is_copy else context.prayer_id_by_path).get(path, TEMPORARY_ID)
+    parsed.questions.append(("texts", owner))
+    texts = context.texts.get(owner)
+    if texts is None:
+        return TEMPORARY_ID
+    # A path may lead astray; one to a copy, which may have another number, still more.
+    expected = normalise_ended(texts.text) + "\n\n"
+    if is_copy:
+        generated = f"{GENERATED_MARKER}\n{normalise_ended(texts.generated)}\n\n" if texts.generated else ""
+        expected += f"{generated}{ACTIVITY_MARKER}\n"
+    return owner if text.partition("\n\n")[2].startswith(expected) else TEMPORARY_ID
+
+
+def _may_go_on(author: str, lines: Sequence[str]) -> bool:
+    """Whether the author's name may have gone on behind line 1, and imitated the submission there.
+
+    Behind the name the application wrote the submission, so then there is a second one, or the file was cut before
+    it. Line 1 shows at least one character of the name.
+
+    Args:
+        author: what line 1 shows.
+        lines: the whole lines of the file.
+    """
+    length = len(author)
+    for number, line in enumerate(lines[1:]):
+        # Of a name that ends before this line.
+        if length > BROKEN_NAME_LENGTH:
+            return False
+        if number > 0 and _SUBMITTED.fullmatch(line):
+            return True
+        length += len(line) + 1
+    return length <= BROKEN_NAME_LENGTH
 
 
 def as_archived(text: str, prayer_id: str) -> str:
@@ -331,11 +373,16 @@ def _read_header_fields(
     if index < len(lines):
         parsed.counts["blank"] += 1
         index += 1
-    return index, audience, is_author_proved, is_proved
+    return index, audience, is_author_proved, is_proved and (not tag_lines or parsed.tag is not None)
 
 
 def _find_activity(
-    lines: Sequence[str], body_start: int, texts: PrayerTexts | None, prayer_id: str, is_proved: bool
+    lines: Sequence[str],
+    body_start: int,
+    texts: PrayerTexts | None,
+    prayer_id: str,
+    is_proved: bool,
+    is_whole: bool,
 ) -> tuple[int, Sequence[str], Sequence[str], Reading]:
     """Index of the first activity line, the lines of text and of generated prayer, and what decided."""
     search_start = body_start
@@ -352,10 +399,12 @@ def _find_activity(
             here = list(lines[body_start : body_start + len(expected)])
             if here == expected and is_proved:
                 start = body_start + len(expected)
-                # The application's importer cut texts: then the database's is only the beginning.
-                told = sum(normalise_ended(t).split("\n").count(ACTIVITY_MARKER) for t in texts.testimonies)
+                # The application's importer cut texts: then the real marker is still to come, or was cut off.
+                told = sum(normalise_ended(t.text).split("\n").count(ACTIVITY_MARKER) for t in texts.testimonies)
                 more = len(_markers(lines, start))
-                return start, text_lines, generated_lines, "database" if more <= told else "several_markers"
+                whole: Reading = "database" if is_whole else "only_marker"
+                is_sure = more <= (told if is_whole else 0)
+                return start, text_lines, generated_lines, whole if is_sure else "several_markers"
             if here == expected[: len(here)] and len(here) < len(expected):
                 return len(lines), lines[body_start:], [], "no_marker"
             if here[: len(text_lines) + 1] == expected[: len(text_lines) + 1] and is_proved:
@@ -392,7 +441,7 @@ def _read_entry(
     rest = match.group(2)
     joined = join_broken_name(rest, lines, index, context.broken_names)
     entry = _read_action(joined[0] if joined else rest, at)
-    if entry is None or entry.taints_next:
+    if entry is None or entry.kind == "other":
         parsed.broken_names.append(rest)
     return entry, joined[1] if joined and entry else 0
 
@@ -402,46 +451,57 @@ def _read_action(rest: str, at: int) -> _Entry | None:
     name, phrase, testimony = rest.partition(_TESTIMONY)
     if phrase and name:
         # Unless the phrase is part of an old name.
-        is_doubtful = rest.endswith(_SUFFIXES)
+        is_doubtful = rest.endswith((*_SUFFIXES, *_REPLAYED_WORDS)) or any(
+            pattern.search(rest) for pattern in _SETTINGS
+        )
         return _Entry("testimony", name, at, testimony, is_doubtful=is_doubtful)
     # Most lines hold neither word, and a search with a pattern costs more than all the rest.
     has_value = " set " in rest or " removed " in rest
-    setting = (_SET.match(rest) or _REMOVED.match(rest)) if has_value else None
+    settings = [found for pattern in _SETTINGS if (found := pattern.match(rest))] if has_value else []
+    setting = min(settings, key=re.Match.end, default=None)
     for suffix, kind in ACTIONS:
         if rest.endswith(suffix) and len(rest) > len(suffix):
             # A value may end its first line like an action, and then go on.
             text = rest[setting.end() :] if setting else None
             return _Entry(kind, rest[: -len(suffix)], at, text, is_doubtful=setting is not None)
-    for pattern, kind, end in ((_SET, "set", "'"), (_REMOVED, "removed", "')")):
-        if setting := pattern.match(rest):
-            name, attribute = setting.groups()
-            is_plain = attribute in PLAIN_ATTRIBUTES and rest.endswith(end) and len(rest) > setting.end()
-            return _Entry(kind, name, at, None if is_plain else rest[setting.end() :], end)
-    if replayed := _REPLAYED.fullmatch(rest):
-        name, word = replayed.groups()
-        return _Entry("other", name, at, taints_next=word not in REPLAYED_ACTIONS)
-    return None
+    if setting is not None:
+        name, attribute = setting.groups()
+        value = rest[setting.end() :]
+        is_plain = attribute in PLAIN_ATTRIBUTES and _PLAIN_VALUE.fullmatch(value) is not None
+        kind, end = ("set", "'") if setting.re is _SET else ("removed", "')")
+        return _Entry(kind, name, at, None if is_plain else value, end)
+    replayed = _REPLAYED.fullmatch(rest)
+    return _Entry("other", replayed.group(1), at) if replayed else None
 
 
 def _known_continuation(
-    entry: _Entry, lines: Sequence[str], index: int, testimonies: Sequence[Sequence[Sequence[str]]]
+    entry: _Entry,
+    lines: Sequence[str],
+    index: int,
+    tellings: Sequence[tuple[Telling, Sequence[Sequence[str]]]],
 ) -> int | None:
-    """How many further lines the entry's text spans, if the database knows it; None if it does not.
+    """How many further lines the entry's text spans, if the log knows it; None if it does not.
 
-    One known text may be the beginning of another that the database has lost. So if more entries begin like this
-    one than known texts do, none of them is known.
+    One known text may be the beginning of another that the database has lost. So only a text that was told in the
+    minute of the entry counts, and if more entries begin like this one than known texts do, none of them is known.
 
     Args:
         entry: the entry.
-        lines: all lines of the file.
+        lines: the activity lines of the file.
         index: of the line behind the entry's first.
-        testimonies: the known texts, longest first, each as its lines may stand in the file.
+        tellings: the known texts, longest first, each with its lines as they may stand in the file.
     """
-    alike = [forms for forms in testimonies if any(_ended(form, entry.end)[0] == entry.text for form in forms)]
+    alike = [
+        (told, forms)
+        for told, forms in tellings
+        if told.kind == entry.kind and any(_ended(form, entry.end)[0] == entry.text for form in forms)
+    ]
     opening = "'" if entry.end else _TESTIMONY
     if not alike or sum(line.endswith(f"{opening}{entry.text}") for line in lines) > len(alike):
         return None
-    for forms in alike:
+    for told, forms in alike:
+        if abs(told.at - entry.at) > _TELLING_TOLERANCE:
+            continue
         for form in forms:
             if [entry.text, *lines[index : index + len(form) - 1]] == _ended(form, entry.end):
                 return len(form) - 1

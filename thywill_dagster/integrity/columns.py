@@ -7,7 +7,7 @@ once for rows and lines together, so that equal numbers mean the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,16 +92,23 @@ class EventColumns:
         )
 
 
-def are_undecided(events: pd.DataFrame, prayers: pd.DataFrame) -> Flags:
-    """Whether each event stands in a prayer file of which only the file itself says where its texts end.
+def are_undecided(events: pd.DataFrame, prayers: pd.DataFrame, shared: Collection[str]) -> Flags:
+    """Whether each event stands in a prayer file that does not prove what its lines are.
 
-    If such a file was cut within a text, what imitates a section in that text is all that is left of one. So a line
-    of it is evidence only together with the monthly file, where that text does not stand.
+    Where only the file itself says where its texts end, or that it holds none, it may have been cut within a text,
+    and what imitates a section in that text is all that is left of one. And where the rows of two prayers have one
+    file, the application wrote the lines of both into it. So a line of such a file is evidence only together with
+    the monthly file, where no text stands and each line names its prayer.
+
+    Args:
+        events: frame of event lines.
+        prayers: frame of prayer files.
+        shared: paths of the files that several prayers' rows have.
     """
-    undecided = prayers.loc[prayers["reading"] == "only_marker", "path"]
-    if undecided.empty:
+    undecided = prayers.loc[prayers["reading"].isin(("only_marker", "activity_only")), "path"]
+    if undecided.empty and not shared:
         return np.zeros(len(events), dtype=bool)
-    return np.asarray(events["path"].isin(undecided), dtype=bool)
+    return np.asarray(events["path"].isin({*undecided, *shared}), dtype=bool)
 
 
 def number_events(

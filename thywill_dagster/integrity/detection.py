@@ -24,6 +24,7 @@ from thywill_dagster.integrity.findings import Finding, findings_frame
 from thywill_dagster.integrity.matching import TOLERANCE_MINUTES, Fact
 from thywill_dagster.integrity.paths import classify_path, classify_stored
 from thywill_dagster.integrity.reconciliation import ONE_DAY, Reconciliation, reconcile
+from thywill_dagster.integrity.registrations import find_clear_files
 from thywill_dagster.integrity.relations import RECORD_REFERENCES, primary_key_of, shown_key
 from thywill_dagster.integrity.site import SiteView, is_empty_reference, month_of_stored
 
@@ -498,7 +499,7 @@ def users_files(site: SiteView, user_id: str) -> frozenset[str]:
     if site.came_live[user_id]:
         since = site.created_minutes[user_id] - ONE_DAY
         lines = [line for line in lines if line.minute >= since]
-    return frozenset(line.path for line in lines if line.source == "users_file")
+    return find_clear_files(lines)
 
 
 def pair_rows(case: Case, site: SiteView) -> tuple[int, list[EventRow], list[Fact]]:

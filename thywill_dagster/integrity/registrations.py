@@ -211,7 +211,8 @@ class RegistrationBook:
         first = lines[0] if lines else None
         minute = first.minute if first else None
         name = first.name if first else ""
-        path = next((line.path for line in lines if line.source == "users_file"), "")
+        files = find_clear_files(lines)
+        path = next((line.path for line in lines if line.source == "users_file" and line.path in files), "")
 
         def answer(inviter: str | None, is_root: bool = False, reason: str = "") -> Origin:
             return Origin(inviter, is_root, tuple(evidence), reason, minute, name, path)
@@ -248,6 +249,16 @@ class RegistrationBook:
         if line.source == "monthly_activity" or created_minute is None:
             return True
         return abs(line.minute - created_minute) <= SAME_DAY_MINUTES
+
+
+def find_clear_files(lines: Sequence[RegistrationLine]) -> frozenset[str]:
+    """The registration files among these lines of a name.
+
+    A line that can be split in several ways may be another's, unless a clear one tells of the same minute.
+    """
+    clear = {line.minute for line in lines if not line.is_ambiguous}
+    near = {minute + other for minute in clear for other in range(-NEAR_MINUTES, NEAR_MINUTES + 1)}
+    return frozenset(line.path for line in lines if line.source == "users_file" and line.minute in near)
 
 
 def registrations_among(lines: Sequence[RegistrationLine]) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -112,7 +113,10 @@ class SiteView:
     def events(self) -> Mapping[str, EventColumns]:
         """Lines of prayer files and monthly files, by kind."""
         events = self.records.events
-        is_undecided = are_undecided(events, self.records.prayers)
+        located = (self.paths.locate(path) for path, count in self.count_paths("prayer").items() for _ in range(count))
+        rows_of = Counter(path for path in located if path is not None)
+        shared = {path for path, count in rows_of.items() if count > 1}
+        is_undecided = are_undecided(events, self.records.prayers, shared)
         return number_events(events, is_undecided, self.prayers, self.persons, self.mapping.person_of)
 
     def events_of(self, kind: str) -> EventColumns:

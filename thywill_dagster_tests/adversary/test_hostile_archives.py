@@ -94,6 +94,159 @@ def test_a_testimony_that_was_replaced_gives_no_mark_away(
     assert bool(verdict.missed) == (not is_logged or not is_told), verdict.describe()
 
 
+def test_a_testimony_whose_successor_was_cut_off_gives_no_mark_away(site: LiveSite) -> None:
+    """What is left of the first looks like the second, which the database has, in an attribute with the time of the
+    first."""
+    prayer = site.go("2025-05-01 10:00:05").submit(site.id_of["dora"])
+    site.go("2025-05-03 10:00:05").answer(site.id_of["dora"], prayer, LIKE_A_MARK)
+    site.run("UPDATE prayer_attributes SET id = 't' WHERE attribute_name = 'answer_testimony'")
+    mark = site.go("2025-05-06 10:05:05").pray(site.id_of["Cleo Moss"], prayer)
+    site.run("DELETE FROM prayer_activity_log WHERE action IN ('testimony', 'set_answer_testimony')")
+    _answer_again(site.go("2025-05-08 10:00:05"), prayer, "It is well")
+    site.run("DELETE FROM prayer_activity_log WHERE action = 'set_answer_testimony'")
+    site.is_healthy()
+    file = site.path_of[prayer]
+    site.files[file] = site.files[file][: site.files[file].index(LIKE_A_MARK) + len(LIKE_A_MARK) + 1]
+    _lose_lines_of(site, "Cleo Moss", "activity/activity_2025_05.txt")
+    site.lose_mark(mark, "e" * 32)
+    verdict = site.repair()
+    assert not verdict.wrong and not verdict.invented, verdict.describe()
+
+
+@pytest.mark.parametrize("imported_at", ["2025-04-01 10:00:00.000000", "2025-06-28 15:04:05.678901"])
+@pytest.mark.parametrize("is_testimony_known", [True, False])
+def test_a_text_that_an_import_cut_does_not_end_where_the_database_says(
+    site: LiveSite, is_testimony_known: bool, imported_at: str
+) -> None:
+    """The importer takes the time of the moment if a line of the text makes it lose the file's."""
+    prayer = site.go("2025-04-01 10:00:05").submit(site.id_of["dora"], FORGED)
+    mark = site.go("2025-04-01 10:05:05").pray(site.id_of["Cleo Moss"], prayer)
+    site.go("2025-04-02 10:00:05").answer(site.id_of["dora"], prayer, "Thanks\n\nActivity:\n")
+    if not is_testimony_known:
+        site.run("DELETE FROM prayer_activity_log WHERE action = 'testimony'")
+    site.run("UPDATE prayer SET text = 'Help me', created_at = ? WHERE id = ?", imported_at, prayer)
+    site.is_healthy()
+    file = site.path_of[prayer]
+    site.files[file] = site.files[file][: site.files[file].index(FORGED) + len(FORGED) + 1]
+    _lose_lines_of(site, "Cleo Moss", "activity/activity_2025_04.txt")
+    site.lose_mark(mark, "e" * 32)
+    verdict = site.repair()
+    assert not verdict.wrong and not verdict.invented, verdict.describe()
+
+
+def test_the_middle_of_a_text_is_no_file_that_lost_its_header(site: LiveSite) -> None:
+    prayer = site.go("2025-04-01 10:00:05").submit(site.id_of["dora"], f"Help\n{FORGED.splitlines()[-1]}\nAmen")
+    mark = site.go("2025-04-01 10:05:05").pray(site.id_of["Cleo Moss"], prayer)
+    site.is_healthy()
+    site.files[site.path_of[prayer]] = FORGED.splitlines()[-1] + "\n"
+    _lose_lines_of(site, "Cleo Moss", "activity/activity_2025_04.txt")
+    site.lose_mark(mark, "e" * 32)
+    verdict = site.repair()
+    assert not verdict.wrong and not verdict.invented, verdict.describe()
+
+
+def test_a_temporary_file_that_a_path_leads_to_by_mistake_names_no_author(site: LiveSite) -> None:
+    other = site.go("2025-04-01 10:00:05").submit(site.id_of["dora"], "Another text")
+    site.pray(site.id_of["Bert"], other)
+    prayer = site.go("2025-04-01 10:00:25").submit(site.id_of["Emil"])
+    mark = site.pray(site.id_of["Cleo Moss"], prayer)
+    file = site.path_of[other]
+    site.files[file] = site.files[file].replace(f"Prayer {other} by", "Prayer temp by")
+    site.run("DELETE FROM prayer WHERE id = ?", other)
+    site.run("DELETE FROM prayermark WHERE prayer_id = ?", other)
+    site.run("DELETE FROM prayer_activity_log WHERE prayer_id = ?", other)
+    site.is_healthy()
+    site.files.pop(site.path_of[prayer])
+    site.files["activity/activity_2025_04.txt"] = "Activity for April 2025\n\n"
+    site.run("UPDATE prayer SET text_file_path = ? WHERE id = ?", site.style + file, prayer)
+    site.lose("prayer", prayer, "d" * 32)
+    site.lose_mark(mark, "e" * 32)
+    verdict = site.repair()
+    assert not verdict.wrong and not verdict.invented, verdict.describe()
+
+
+def test_a_file_that_two_prayers_shared_gives_no_mark_away(site: LiveSite) -> None:
+    """Two submissions in one minute took one path; the later file stayed, and the marks of both went into it."""
+    lost = site.go("2025-04-01 10:00:05").submit(site.id_of["dora"], "First")
+    kept = site.submit(site.id_of["Emil"], "Second")
+    path = site.path_of[lost]
+    site.files[path] = site.files.pop(site.path_of[kept])
+    site.path_of[kept] = path
+    site.run("UPDATE prayer SET text_file_path = ? WHERE id = ?", site.style + path, kept)
+    site.go("2025-04-01 10:05:05").pray(site.id_of["Bert"], lost)
+    mark = site.go("2025-04-01 10:05:25").pray(site.id_of["Cleo Moss"], kept)
+    site.is_healthy()
+    _lose_lines_of(site, "Cleo Moss", path, "activity/activity_2025_04.txt")
+    site.lose_mark(mark, "e" * 32)
+    verdict = site.repair()
+    assert not verdict.wrong and not verdict.invented, verdict.describe()
+
+
+@pytest.mark.parametrize("missing", ["users/", "activity/"])
+def test_a_user_named_like_a_registration_invites_nobody(site: LiveSite, missing: str) -> None:
+    """``emil ... on invitation from Mo`` is a person, who is gone; so is the line that says who invited Emil."""
+    phrase = "registered via invitation from" if missing == "users/" else "joined on invitation from"
+    admin, emil = site.id_of["Admin Ann"], site.id_of["Emil"]
+    mo = site.go("2025-01-05 11:00:05").register("Mo", admin)
+    site.go("2025-01-05 12:00:05").register(f"Mo {phrase} Mo", mo)
+    gone = site.go("2025-02-03 10:00:05").register(f"Emil {phrase} Mo", mo)
+    site.is_healthy()
+    site.delete_user(gone)
+    for path in ("users/2025_01_users.txt", "activity/activity_2025_01.txt"):
+        site.files[path] = "".join(line for line in site.files[path].splitlines(True) if "Emil" not in line)
+    site.files = {path: text for path, text in site.files.items() if not path.startswith(missing)}
+    site.lose("user", emil, None)
+    verdict = site.repair()
+    assert not verdict.wrong, verdict.describe()
+
+
+@pytest.mark.parametrize("is_lost", [True, False])
+def test_a_name_that_imitates_a_header_gives_no_prayer_away(site: LiveSite, is_lost: bool) -> None:
+    """The application takes the line break out of such a name when it starts, so the database no longer has it."""
+    user = site.go("2025-02-01 10:00:05").register("Bert\nSubmitted May 5 2025 at 08:30\n", site.id_of["dora"])
+    prayer = site.go("2025-04-01 10:00:05").submit(user)
+    site.run("UPDATE user SET display_name = 'BertSubmitted May 5 2025 at 08:30' WHERE id = ?", user)
+    site.is_healthy()
+    site.lose("prayer", prayer, "d" * 32)
+    if is_lost:
+        site.run("UPDATE prayer SET text = 'Something else' WHERE id = ?", prayer)
+        site.truth["prayer", prayer, "text"] = "Something else"
+    verdict = site.repair()
+    assert not verdict.wrong and not verdict.invented, verdict.describe()
+
+
+@pytest.mark.parametrize("has_users_file", [True, False])
+def test_a_name_of_two_entries_registers_and_invites_nobody(site: LiveSite, has_users_file: bool) -> None:
+    name = "x registered directly\n09:00 - Emil"
+    user = site.go("2025-02-01 09:00:05").register(name, site.id_of["dora"])
+    site.go("2025-02-02 09:00:05").register("Carl", user)
+    site.run("UPDATE user SET display_name = ? WHERE id = ?", name.replace("\n", ""), user)
+    site.is_healthy()
+    for path in ("users/2025_01_users.txt", "activity/activity_2025_01.txt"):
+        site.files[path] = "".join(line for line in site.files[path].splitlines(True) if "Emil" not in line)
+    if not has_users_file:
+        del site.files["users/2025_02_users.txt"]
+    site.lose("user", site.id_of["Emil"], None)
+    verdict = site.repair()
+    assert not verdict.wrong and not verdict.invented, verdict.describe()
+
+
+def test_forged_lines_do_not_choose_the_spelling_of_a_user_who_comes_back(site: LiveSite) -> None:
+    cleo = site.id_of["Cleo Moss"]
+    marks = [site.go(f"2025-03-0{day} 10:00:05").pray(cleo, prayer) for day, prayer in enumerate(site.prayers[:2], 1)]
+    lines = "March 08 2025 at 10:05 - CLEO MOSS prayed this prayer\n" * 60
+    site.go("2025-03-09 10:00:05").submit(site.id_of["dora"], f"Help me\n\nActivity:\n{lines}")
+    site.is_healthy()
+    for path in ("users/2025_01_users.txt", "activity/activity_2025_01.txt"):
+        site.files[path] = "".join(line for line in site.files[path].splitlines(True) if "Cleo Moss" not in line)
+    site.run("UPDATE prayer SET text = 'Something else' WHERE text LIKE 'Help me%'")
+    for cell in [cell for cell, value in site.truth.items() if str(value).startswith("Help me")]:
+        site.truth[cell] = "Something else"
+    site.delete_user(cleo)
+    verdict = site.repair()
+    assert marks and not verdict.wrong and not verdict.invented, verdict.describe()
+
+
 def test_a_testimony_that_an_import_cut_does_not_end_where_the_database_says(site: LiveSite) -> None:
     prayer = site.go("2025-05-01 10:00:05").submit(site.id_of["dora"])
     site.go("2025-05-03 10:00:05").answer(site.id_of["dora"], prayer, LIKE_A_MARK)

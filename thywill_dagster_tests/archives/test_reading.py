@@ -3,6 +3,7 @@
 import sqlite3
 import tempfile
 from collections import Counter
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from thywill_dagster.archives.model import (
     REGISTRATION_COLUMNS,
     PrayerTexts,
     ReadingContext,
+    Telling,
 )
 from thywill_dagster.archives.monthly_activity import parse_monthly_activity, tag_key
 from thywill_dagster.archives.months import summarise_months
@@ -42,6 +44,7 @@ from thywill_dagster_tests.archives.trees import (
     prayer_file,
     read_tree,
     texts,
+    told,
 )
 
 EXAMPLES = settings(max_examples=60, deadline=None)
@@ -75,8 +78,8 @@ def test_every_line_of_a_sample_site_is_accounted_for(tmp_path: Path, is_damaged
     site = write_site(tmp_path / "site", size=size, hostile_names=True, timezone="America/New_York")
     with sqlite3.connect(site.database) as connection:
         rows = connection.execute("SELECT id, text, generated_prayer, project_tag FROM prayer").fetchall()
-        told = connection.execute(
-            "SELECT prayer_id, new_value FROM prayer_activity_log WHERE action = 'testimony' ORDER BY rowid"
+        logged = connection.execute(
+            "SELECT prayer_id, new_value, created_at FROM prayer_activity_log WHERE action = 'testimony'"
         ).fetchall()
         marks = Counter(
             connection.execute(
@@ -85,9 +88,10 @@ def test_every_line_of_a_sample_site_is_accounted_for(tmp_path: Path, is_damaged
         )
     if is_damaged:
         damage_site(site)
-    testimonies: dict[str, list[str]] = {}
-    for prayer_id, text in told:
-        testimonies.setdefault(prayer_id, []).append(text)
+    testimonies: dict[str, list[Telling]] = {}
+    for prayer_id, text, at in logged:
+        telling = told(text, f"{datetime.fromisoformat(at):%B %d %Y at %H:%M}")
+        testimonies.setdefault(prayer_id, []).append(telling)
     known = {
         key: PrayerTexts(text=text, generated=generated, tag=tag, testimonies=testimonies.get(key, ()))
         for key, text, generated, tag in rows
@@ -208,22 +212,57 @@ activity_lines = st.one_of(
     generated=st.none() | texts(maximum=2),
     tag=st.none() | st.sampled_from(["choir", "a\nb"]),
     lines=st.lists(activity_lines, min_size=1, max_size=6),
-    author=st.sampled_from(["Ann", "", "A by B", "Prayer x by y", "Zoë ", "a\nb"]),
-    knowledge=st.integers(0, 3),
+    author=st.sampled_from(
+        ["Ann", "", "A by B", "Prayer x by y", "Zoë ", "a\nb", "a\nSubmitted May 5 2025 at 08:30\n", "\n\n"]
+    ),
+    knowledge=st.integers(0, 4),
+    has_audience=st.booleans(),
 )
-@example(text="Pray.", generated=None, tag=None, lines=[LIKE_ACTIONS[0], *PRAYED], author="Ann", knowledge=0)
-@example(text="Pray.", generated=None, tag=None, lines=[LIKE_ACTIONS[1], *PRAYED], author="Ann", knowledge=0)
-@example(text="Pray.", generated=None, tag=None, lines=[LIKE_ACTIONS[2], *PRAYED], author="Ann", knowledge=0)
+@example(
+    text="Pray.",
+    generated=None,
+    tag=None,
+    lines=[LIKE_ACTIONS[0], *PRAYED],
+    author="Ann",
+    knowledge=0,
+    has_audience=True,
+)
+@example(
+    text="Pray.",
+    generated=None,
+    tag=None,
+    lines=[LIKE_ACTIONS[1], *PRAYED],
+    author="Ann",
+    knowledge=0,
+    has_audience=True,
+)
+@example(
+    text="Pray.",
+    generated=None,
+    tag=None,
+    lines=[LIKE_ACTIONS[2], *PRAYED],
+    author="Ann",
+    knowledge=0,
+    has_audience=True,
+)
 def test_a_prayer_file_reads_the_same_in_columns_and_line_by_line(
-    text: str, generated: str | None, tag: str | None, lines: list[str], author: str, knowledge: int
+    text: str,
+    generated: str | None,
+    tag: str | None,
+    lines: list[str],
+    author: str,
+    knowledge: int,
+    has_audience: bool,
 ) -> None:
     activity = "".join(f"{line}\n" for line in lines)
     content = prayer_file(text, generated=generated, tag=tag, author=author, activity=activity)
+    content = content if has_audience else content.replace(b"\nAudience: all\n", b"\n", 1)
     known = (
         None,
-        PrayerTexts(text=text, generated=generated, tag=tag, testimonies=("known",)),
+        PrayerTexts(text=text, generated=generated, tag=tag, testimonies=(told("known", "May 05 2025 at 08:30"),)),
         PrayerTexts(text=text, generated=None, tag=tag),
         PrayerTexts(text=text, generated=generated, tag=None),
+        PrayerTexts(text=text, generated=generated, tag=tag, is_imported=True),
     )[knowledge]
     context = ReadingContext(texts={PRAYER_ID: known} if known else {})
 
@@ -253,7 +292,7 @@ def accepted_names() -> st.SearchStrategy[str]:
     testimony=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), min_size=1, max_size=40),
 )
 def test_what_is_written_is_read_back_exactly(author: str, other: str, text: str, testimony: str) -> None:
-    known = PrayerTexts(text=text, testimonies=(testimony,))
+    known = PrayerTexts(text=text, testimonies=(told(testimony, "June 05 2025 at 09:01"),))
     files: dict[str, bytes | str] = {
         PRAYER_PATH: prayer_file(
             text,
@@ -262,8 +301,8 @@ def test_what_is_written_is_read_back_exactly(author: str, other: str, text: str
             f"June 05 2025 at 09:01 - {author} added testimony: {testimony}\n"
             f"June 05 2025 at 09:02 - {other} archived this prayer\n",
         ),
-        MONTHLY_PATH: "Activity for June 2025\n\n\nJune 05 2025\n"
-        f"08:00 - {author} registered directly\n"
+        MONTHLY_PATH: "Activity for June 2025\n\n\nJune 04 2025\n"
+        f"08:00 - {author} registered directly\n\nJune 05 2025\n"
         f"08:30 - {author} submitted prayer {PRAYER_ID}\n"
         f"09:00 - {other} prayed for prayer {PRAYER_ID}\n",
         USERS_PATH: f"User Registrations for June 2025\n\nJune 05 2025 at 08:00 - {author} joined directly\n"
@@ -329,8 +368,9 @@ def test_a_file_without_a_header_belongs_to_the_prayer_whose_row_points_to_it(tm
 def test_a_header_that_never_got_its_id_belongs_to_the_prayer_whose_row_points_to_it(tmp_path: Path) -> None:
     content = prayer_file("Please.", activity="June 06 2025 at 10:00 - Ben prayed this prayer\n", prayer_id="temp")
 
-    known = read_tree(tmp_path / "a", {PRAYER_PATH: content}, prayer_id_by_path={PRAYER_PATH: PRAYER_ID})
-    unknown = read_tree(tmp_path / "b", {PRAYER_PATH: content})
+    texts = {PRAYER_ID: PrayerTexts(text="Please.")}
+    known = read_tree(tmp_path / "a", {PRAYER_PATH: content}, prayer_id_by_path={PRAYER_PATH: PRAYER_ID}, texts=texts)
+    unknown = read_tree(tmp_path / "b", {PRAYER_PATH: content}, texts=texts)
 
     assert known.prayers["prayer_id"].tolist() == known.events["prayer_id"].tolist() == [PRAYER_ID]
     assert unknown.prayers["prayer_id"].tolist() == ["temp"]

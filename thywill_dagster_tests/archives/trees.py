@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 from hypothesis import strategies as st
 
 from thywill_dagster.archives.inventory import take_inventory
-from thywill_dagster.archives.model import ArchiveRecords, ReadingContext
+from thywill_dagster.archives.model import ArchiveRecords, ReadingContext, Telling
 from thywill_dagster.archives.parser import parse_archives
+from thywill_dagster.archives.timestamps import parse_timestamp
 
 PRAYER_ID = "0123456789abcdef0123456789abcdef"
 PRAYER_PATH = "prayers/2025/06/2025_06_05_prayer_at_0830.txt"
@@ -68,6 +70,13 @@ def texts(draw: st.DrawFn, *, maximum: int = 8) -> str:
     """Texts made of the grammar's own tokens, with every kind of line break."""
     parts = draw(st.lists(st.one_of(tokens, st.sampled_from(ATTACKS), st.text(max_size=6)), max_size=maximum))
     return "".join(part + draw(st.sampled_from(LINE_BREAKS)) for part in parts) + draw(tokens)
+
+
+def told(text: str, at: str, kind: Literal["testimony", "set", "removed"] = "testimony") -> Telling:
+    """What the log knows of a line with this time."""
+    minute = parse_timestamp(at)
+    assert minute is not None
+    return Telling(kind, minute, text)
 
 
 def write_tree(root: Path, files: Mapping[str, bytes | str]) -> Path:

@@ -227,12 +227,14 @@ def _spelling(site: SiteView, person: str) -> str:
     if len(spellings) == 1:
         return next(iter(spellings))
     counts = Counter(name for name in _names(site) if name in spellings)
-    return min(counts, key=lambda name: (-counts[name], name)) if counts else key
+    return min(spellings, key=lambda name: (-counts[name], name), default=key)
 
 
 def _names(site: SiteView) -> Iterable[str]:
+    """Every author, and every person of a line that cannot be forged."""
     yield from site.records.prayers["author"]
-    yield from site.records.events["person"]
+    events = site.records.events
+    yield from events.loc[~events["is_tainted"], "person"]
 
 
 def _evidence_of(draft: Draft, person: str) -> tuple[str, ...]:

@@ -200,6 +200,8 @@ OLD_NAME_LENGTH = 40
         (f"x unknown\nMay 5 2025 at 09:00 - {VICTIM}", "archived this prayer"),
         # What stands behind the phrase belongs to the name.
         (f"{VICTIM} added testimony: x", "unflagged"),
+        (f"{VICTIM} added testimony:", "prayed this prayer"),
+        (f"{VICTIM} added testimony:", "set archived to 'true'"),
         ("x set archived to 'a", f"set answer_testimony to 'Thanks'\n{FORGED_PRAYER_LINES[0]}\n'"),
         (f"{VICTIM} added testimony: x", "set archived to 'true'"),
     ],

@@ -204,7 +204,7 @@ class _Reader:
         empty = table.starts == table.ends
         number_of_empty = int(empty.sum())
         regular = self._find_regular() if in_bulk else None
-        special = ~empty if regular is None else ~(empty | regular.mask)
+        self.special = special = ~empty if regular is None else ~(empty | regular.mask)
         if self.cut_line >= 0:
             special[self.cut_line] = not empty[self.cut_line]
         if not _TITLE.fullmatch(table.line(0)):
@@ -351,11 +351,14 @@ class _Reader:
         The first part is the whole entry, and the next line the beginning of another; or it is the inviter at the
         end, and the next line the second part as a whole.
         """
-        if index + 1 == len(self.table) or not (following := self.table.line(index + 1)):
+        room = BROKEN_NAME_LENGTH - len(rest) - 1
+        # A regular line is too long to be a second part as a whole.
+        if index + 1 == len(self.table) or not (room > 0 or self.special[index + 1]):
             return
-        if len(rest) + 1 + 8 + len(_name_in(following[8:])) <= BROKEN_NAME_LENGTH:
+        following = self.table.line(index + 1)
+        if following and 8 + len(_name_in(following[8:])) <= room:
             self.state.suspects.append(index + 2)
-        if self._may_end_name(index, index + 1):
+        if following and self._may_end_name(index, index + 1):
             self.state.suspects += index + 1, index + 2
 
     def _taint_behind(self, index: int) -> None:

@@ -71,8 +71,8 @@ ACTIONS = (
 )
 """What ends an event line, and its kind."""
 _SUFFIXES = tuple(suffix for suffix, _ in ACTIONS)
-_REPLAYED_WORDS = (" unknown", " flagged", " unflagged", " flag", " unflag", " unarchived", " unanswered")
-"""What ends lines that the second era's heal tool replayed from other log rows."""
+_LIKE_ACTIONS = (*_SUFFIXES, " unknown", " flagged", " unflagged", " flag", " unflag", " unarchived", " unanswered")
+"""What ends a line: the actions, and the words of other log rows that the second era's heal tool replayed."""
 BROKEN_NAME_LENGTH = 40
 """Of the longest name that can hold a line break: what registration kept of a name while it kept all characters."""
 PLAIN_ATTRIBUTES = frozenset({"answered", "answer_date", "archived", "daily_priority", "flagged"})
@@ -91,6 +91,7 @@ _TELLING_TOLERANCE = 1
 _SET = re.compile(r"(.+?) set ([A-Za-z0-9_]+) (?:to|from) '", re.DOTALL)
 _REMOVED = re.compile(r"(.+?) removed ([A-Za-z0-9_]+) \(was '", re.DOTALL)
 _SETTINGS = (_SET, _REMOVED)
+_SETTING_PHRASE = re.compile(r" (?:set [A-Za-z0-9_]+ (?:to|from)|removed [A-Za-z0-9_]+ \(was) '")
 _PLAIN_VALUE = re.compile(r"[^' ]*(?:'|'\)|' to '[^' ]*')")
 _SEPARATOR = " - "
 _REPLAYED = re.compile(r"(.+) ([a-z]+(?:_[a-z]+)*)", re.DOTALL)
@@ -193,7 +194,7 @@ def read_activity(
         for told in (texts.testimonies if texts else ())
     ]
     tellings.sort(key=lambda telling: max(map(len, telling[1])), reverse=True)
-    behind = lines[start:]
+    behind = lines[start:] if tellings else ()
     in_text = taint_next = False
     room = 0
     previous: int | None = None
@@ -212,7 +213,7 @@ def read_activity(
         if entry is None:
             reason = "unreadable activity line" if is_readable(line) else why_unreadable(line)
             parsed.add_problem(number, reason)
-            if OVERLONG in line or _TESTIMONY in line or any(pattern.search(line) for pattern in _SETTINGS):
+            if OVERLONG in line or _TESTIMONY in line or _SETTING_PHRASE.search(line):
                 # Where its text ends cannot be known either.
                 is_tainted = True
             if previous is not None:
@@ -228,7 +229,8 @@ def read_activity(
             # Everything behind may be its text, and so may the end of this very line.
             in_text = True
         is_doubtful = entry.is_doubtful and known is None
-        is_doubtful = is_doubtful or line.index(_SEPARATOR) + len(_SEPARATOR) + len(entry.person) <= room
+        if room > 0:
+            is_doubtful |= line.index(_SEPARATOR) + len(_SEPARATOR) + len(entry.person) <= room
         previous = len(parsed.events)
         parsed.events.append(
             (
@@ -447,18 +449,15 @@ def _read_entry(
 
 
 def _read_action(rest: str, at: int) -> _Entry | None:
+    # Most lines hold neither word, and a search with a pattern costs more than all the rest.
+    has_value = " set " in rest or " removed " in rest
     # The phrase comes first: what stands behind it is text and may end like any other action.
     name, phrase, testimony = rest.partition(_TESTIMONY)
     if phrase and name:
         # Unless the phrase is part of an old name.
-        is_doubtful = rest.endswith((*_SUFFIXES, *_REPLAYED_WORDS)) or any(
-            pattern.search(rest) for pattern in _SETTINGS
-        )
+        is_doubtful = rest.endswith(_LIKE_ACTIONS) or (has_value and _SETTING_PHRASE.search(rest) is not None)
         return _Entry("testimony", name, at, testimony, is_doubtful=is_doubtful)
-    # Most lines hold neither word, and a search with a pattern costs more than all the rest.
-    has_value = " set " in rest or " removed " in rest
-    settings = [found for pattern in _SETTINGS if (found := pattern.match(rest))] if has_value else []
-    setting = min(settings, key=re.Match.end, default=None)
+    setting = _first_setting(rest) if has_value else None
     for suffix, kind in ACTIONS:
         if rest.endswith(suffix) and len(rest) > len(suffix):
             # A value may end its first line like an action, and then go on.
@@ -472,6 +471,11 @@ def _read_action(rest: str, at: int) -> _Entry | None:
         return _Entry(kind, name, at, None if is_plain else value, end)
     replayed = _REPLAYED.fullmatch(rest)
     return _Entry("other", replayed.group(1), at) if replayed else None
+
+
+def _first_setting(rest: str) -> re.Match[str] | None:
+    settings = [found for pattern in _SETTINGS if (found := pattern.match(rest))]
+    return min(settings, key=re.Match.end, default=None)
 
 
 def _known_continuation(

@@ -185,6 +185,74 @@ def test_names_with_line_breaks_forge_nothing(parts: list[object], knows: bool) 
         assert set(records.prayers["author"]) == {name}
 
 
+NAME_PARTS = (
+    "x",
+    "",
+    VICTIM,
+    "x y",
+    "x flag",
+    "x unknown",
+    "x registered directly",
+    "x registered via invitation",
+    "x prayed for prayer p",
+    "x submitted prayer p (t)",
+    "x joined directly",
+    "x set flagged to 'b'",
+    "x added testimony: ",
+    "Submitted May 5 2025 at 08:30",
+    "May 5 2025",
+    "June 7 2025",
+    f"09:00 - {VICTIM}",
+    f"09:00 - {VICTIM} registered directly",
+    f"May 5 2025 at 09:00 - {VICTIM}",
+    "08:00 - x",
+    "May 5 2025 at 09:00 - x",
+    "Activity:",
+)
+
+
+@EXAMPLES
+@given(
+    parts=st.lists(st.sampled_from(NAME_PARTS), min_size=2, max_size=4),
+    has=st.sets(st.sampled_from((PRAYER_PATH, MONTHLY_PATH, USERS_PATH)), min_size=1),
+    forged=st.lists(st.sampled_from((*FORGED_PRAYER_LINES, *FORGED_MONTHLY_LINES)), min_size=1, max_size=4),
+    has_text=st.booleans(),
+    is_noisy=st.booleans(),
+)
+def test_broken_names_with_texts_of_their_own_forge_nothing_in_whatever_files_are_left(
+    parts: list[str], has: set[str], forged: list[str], has_text: bool, is_noisy: bool
+) -> None:
+    name = "\n".join(parts)[:OLD_NAME_LENGTH]
+    lines = "\n".join(forged)
+    between = f"10:00 - Ben prayed for prayer {PRAYER_ID}\n" if is_noisy else ""
+    files: dict[str, bytes | str] = {
+        PRAYER_PATH: prayer_file(
+            f"Please.\n{lines}",
+            author=name,
+            tag=f"t\n{lines}",
+            activity=f"June 05 2025 at 10:00 - {name} prayed this prayer\n"
+            f"June 05 2025 at 10:01 - {name} archived this prayer\n"
+            f"June 05 2025 at 10:01 - {name} unflagged\n"
+            f"June 05 2025 at 10:02 - {name} added testimony: Thanks\n{lines}\n",
+        ),
+        MONTHLY_PATH: "Activity for June 2025\n\n\nJune 06 2025\n"
+        f"08:00 - {name} registered via invitation from Ann\n{between}"
+        f"08:10 - Carl registered via invitation from {name}\n{between}"
+        f"23:59 - {name} prayed for prayer {PRAYER_ID}\n{between}"
+        f"08:30 - {name} submitted prayer {PRAYER_ID} (t\n{lines})\n{between}",
+        USERS_PATH: "User Registrations for June 2025\n\n"
+        f"June 06 2025 at 08:00 - {name} joined on invitation from Ann\n"
+        f"June 06 2025 at 08:10 - Carl joined on invitation from {name}\n",
+    }
+    known = PrayerTexts(text=f"Please.\n{lines}", tag=f"t\n{lines}")
+
+    records = read(
+        {path: content for path, content in files.items() if path in has}, texts={PRAYER_ID: known} if has_text else {}
+    )
+
+    assert "\n" not in name or VICTIM not in untainted_names(records)
+
+
 OLD_NAME_LENGTH = 40
 """Of the longest name that a crafted request could register with a line break in it."""
 
@@ -200,6 +268,8 @@ OLD_NAME_LENGTH = 40
         (f"x unknown\nMay 5 2025 at 09:00 - {VICTIM}", "archived this prayer"),
         # What stands behind the phrase belongs to the name.
         (f"{VICTIM} added testimony: x", "unflagged"),
+        (f"{VICTIM} added testimony:", "prayed this prayer"),
+        (f"{VICTIM} added testimony:", "set archived to 'true'"),
         ("x set archived to 'a", f"set answer_testimony to 'Thanks'\n{FORGED_PRAYER_LINES[0]}\n'"),
         (f"{VICTIM} added testimony: x", "set archived to 'true'"),
     ],

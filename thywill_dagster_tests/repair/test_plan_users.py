@@ -224,7 +224,7 @@ def test_two_users_that_the_application_holds_for_the_same_are_never_restored(si
 
 def of_two_spellings(site: SmallSite, *, second: str = "2025-01-20 09:15", day: int = 12) -> tuple[str, str]:
     """Pad with an early and a late prayer and pad with one, by default between them; both gone."""
-    one, other = site.user("Pad", "2025-01-03 09:15", "Ann"), site.user("pad", second)
+    one, other = site.user("Pad", "2025-01-03 09:15", "Ann"), site.user("pad", second, "Ann")
     leave_traces(site, one, day=10)
     leave_traces(site, other, day=day)
     leave_traces(site, one, day=14)

@@ -6,7 +6,7 @@ import contextlib
 import gc
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,7 +19,7 @@ import numpy.typing as npt
 from thywill_dagster.archives.cache import Cached, CacheKey, read_cache, write_cache
 from thywill_dagster.archives.file_reader import FileReader, Numbered, name_digest
 from thywill_dagster.archives.header_tags import HeaderTags
-from thywill_dagster.archives.inventory import Inventory, TreeReader
+from thywill_dagster.archives.inventory import Fingerprint, Inventory, TreeReader
 from thywill_dagster.archives.kinds import place_of
 from thywill_dagster.archives.model import ArchiveRecords, Question, ReadingContext
 from thywill_dagster.archives.records import make_records
@@ -69,12 +69,12 @@ def parse_archives(
 
 def _parse(reading: _Reading, cache: Path | None, context_key: str) -> ArchiveRecords:
     inventory = reading.inventory
-    known = read_cache(cache, CacheKey.of(inventory.root)) if cache is not None else None
+    known, fingerprints = _look_back(inventory, cache)
     if known is not None:
         is_same_context = bool(context_key) and known.context_key == context_key
         # Every line may be read otherwise if another name with a line break is known.
         if is_same_context or known.broken_names_key == name_digest(reading.context.broken_names):
-            reading.recall(known.tables, is_same_context=is_same_context)
+            reading.recall(known.tables, fingerprints, is_same_context=is_same_context)
     tables = reading.read()
     is_changed = known is None or known.context_key != context_key or bool(reading.files_read)
     if cache is None or not (is_changed or len(tables["files"]) != len(known.tables["files"] if known else ())):
@@ -92,6 +92,19 @@ def _parse(reading: _Reading, cache: Path | None, context_key: str) -> ArchiveRe
             # Slower, and nothing else.
             logger.warning("all archive files are read again the next time: %s (%s)", cache, error.strerror)
     return records
+
+
+def _look_back(inventory: Inventory, cache: Path | None) -> tuple[Cached | None, Sequence[Fingerprint | None]]:
+    """What an earlier reading knew, and the present fingerprints of the files if there was one.
+
+    The cache is read and checked while the files are looked at: both leave the interpreter to others.
+    """
+    if cache is None or not cache.exists():
+        return None, ()
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="cache") as pool, TreeReader(inventory.root) as tree:
+        known = pool.submit(read_cache, cache, CacheKey.of(inventory.root))
+        fingerprints = tree.fingerprints(inventory.files)
+        return known.result(), fingerprints
 
 
 @contextlib.contextmanager
@@ -148,18 +161,24 @@ class _Reading:
             tags=self.tags,
         )
 
-    def recall(self, tables: Tables, *, is_same_context: bool) -> None:
-        """Takes over what an earlier reading knew of files that have not changed since."""
+    def recall(self, tables: Tables, fingerprints: Sequence[Fingerprint | None], *, is_same_context: bool) -> None:
+        """Takes over what an earlier reading knew of files that have not changed since.
+
+        Args:
+            tables: what it knew.
+            fingerprints: of the files of the inventory, now.
+            is_same_context: whether what else decides about the reading is the same.
+        """
         files = tables["files"]
-        paths = files["path"].to_pylist()
         columns = ("size", "modified_ns", "changed_ns", "inode")
         known = zip(*(files[column].to_pylist() for column in columns), strict=True)
-        with TreeReader(self.inventory.root) as tree:
-            now = tree.fingerprints(paths)
-        is_unchanged = np.fromiter(map(eq, now, known), dtype=bool, count=len(paths))
-        is_unchanged &= files["is_settled"].to_numpy()
         here = {path: number for number, path in enumerate(self.inventory.files)}
-        numbers = np.array([here.get(path, -1) for path in paths], dtype=np.int64)
+        places = [here.get(path, -1) for path in files["path"].to_pylist()]
+        # The fingerprint of a file that is gone is none.
+        now = [*fingerprints, None]
+        is_unchanged = np.fromiter(map(eq, (now[place] for place in places), known), dtype=bool, count=len(places))
+        is_unchanged &= files["is_settled"].to_numpy()
+        numbers = np.array(places, dtype=np.int64)
         numbers[~is_unchanged] = -1
         self.kept = _Kept(tables, numbers)
         self.is_same_context = is_same_context

@@ -3,8 +3,9 @@
 A *window* is a stretch of one prayer's rows and lines in which no two neighbours are further apart than the
 tolerance. A row and a line that belong together are always in one window, so every window can be judged alone.
 
-A window is *plain* if no row lost its user, no line may be forged, and each person has as many rows as lines in
-it, each within the tolerance of its own: there is nothing to find in it. On a healthy site all windows are.
+A window is *plain* if no row lost its user, and each person has as many rows as lines in it, each within the tolerance
+of its own: there is nothing to find in it. Where lines may be forged, one kind of files must tell of all rows of the
+person without them. On a healthy site all windows are plain.
 """
 
 from __future__ import annotations
@@ -52,7 +53,6 @@ def find_windows(
 
     is_plain = np.ones(int(window.max(initial=-1)) + 1, dtype=bool)
     is_plain[window[:rows][is_lost]] = False
-    is_plain[window[rows:][lines.is_tainted]] = False
     is_plain[window[minute <= NO_MINUTE]] = False
 
     # Rows, lines of prayer files, lines of monthly files: each sorted by window, person and minute.
@@ -62,7 +62,12 @@ def find_windows(
     in_play = is_plain[window]
     is_line, is_monthly = np.arange(len(window)) >= rows, np.concatenate([np.zeros(rows, dtype=bool), lines.is_monthly])
     row_pairs, row_minutes = _in_order(pair, minute, in_play & ~is_line)
-    witnesses = [_in_order(pair, minute, in_play & chosen) for chosen in (is_line & ~is_monthly, is_monthly)]
+    kinds = (is_line & ~is_monthly, is_monthly)
+    witnesses = [_in_order(pair, minute, in_play & kind) for kind in kinds]
+    if lines.is_tainted.any():
+        doubted = np.unique(window[rows:][lines.is_tainted])
+        is_sound = np.concatenate([np.zeros(rows, dtype=bool), ~lines.is_tainted])
+        _require_sound_lines(row_pairs, [np.sort(pair[kind & is_sound]) for kind in kinds], doubted, width, is_plain)
     del pair, person, minute
     for line_pairs, line_minutes in witnesses:
         _compare(row_pairs, row_minutes, line_pairs, line_minutes, width, is_plain)
@@ -120,6 +125,21 @@ def _require_lines(row_pairs: Numbers, witnesses: list[Numbers], width: int, is_
     for line_pairs in witnesses:
         silent &= ~_contains(line_pairs, row_pairs)
     is_plain[row_pairs[silent] // width] = False
+
+
+def _require_sound_lines(
+    row_pairs: Numbers, sound: list[Numbers], doubted: Numbers, width: int, is_plain: Flags
+) -> None:
+    """Marks those of the doubted windows in which no kind of files tells of all rows of a person with sound lines."""
+    row_pairs = row_pairs[_contains(doubted, row_pairs // width)]
+    vouched = np.zeros(len(row_pairs), dtype=bool)
+    for line_pairs in sound:
+        vouched |= _count_in(line_pairs, row_pairs) == _count_in(row_pairs, row_pairs)
+    is_plain[row_pairs[~vouched] // width] = False
+
+
+def _count_in(ordered: Numbers, values: Numbers) -> Numbers:
+    return np.searchsorted(ordered, values, side="right") - np.searchsorted(ordered, values)
 
 
 def _contains(ordered: Numbers, values: Numbers) -> Flags:

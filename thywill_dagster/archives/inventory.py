@@ -10,6 +10,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -162,9 +163,12 @@ class TreeReader:
             self._folder = None
 
 
+_state_of = attrgetter("st_size", "st_mtime_ns", "st_ctime_ns", "st_ino")
+
+
 def _fingerprint(status: os.stat_result) -> Fingerprint:
     # Without the constructor that a named tuple has in Python: this is done for every file, twice in its life.
-    return tuple.__new__(Fingerprint, (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino))
+    return tuple.__new__(Fingerprint, _state_of(status))
 
 
 def read_archive_file(root: Path, path: str) -> bytes:

@@ -24,7 +24,7 @@ from thywill_dagster.archives.kinds import place_of
 from thywill_dagster.archives.model import ArchiveRecords, Question, ReadingContext
 from thywill_dagster.archives.records import make_records
 from thywill_dagster.archives.shards import available_processes, shared_reading
-from thywill_dagster.archives.tables import Tables, merge_tables, system_memory
+from thywill_dagster.archives.tables import TableBuilder, Tables, merge_tables, system_memory
 
 logger = logging.getLogger(__name__)
 
@@ -69,13 +69,16 @@ def parse_archives(
 
 def _parse(reading: _Reading, cache: Path | None, context_key: str) -> ArchiveRecords:
     inventory = reading.inventory
-    known, fingerprints = _look_back(inventory, cache)
-    if known is not None:
+    past = _look_back(inventory, cache)
+    known = past.known if past is not None else None
+    if past is not None and known is not None:
         is_same_context = bool(context_key) and known.context_key == context_key
         # Every line may be read otherwise if another name with a line break is known.
         if is_same_context or known.broken_names_key == name_digest(reading.context.broken_names):
-            reading.recall(known.tables, fingerprints, is_same_context=is_same_context)
+            reading.recall(known.tables, past.fingerprints, is_same_context=is_same_context)
     tables = reading.read()
+    if past is not None and known is not None and tables is known.tables and reading.is_same_context:
+        return past.records
     is_changed = known is None or known.context_key != context_key or bool(reading.files_read)
     if cache is None or not (is_changed or len(tables["files"]) != len(known.tables["files"] if known else ())):
         return make_records(tables, inventory.left_out, reading.files_read)
@@ -94,17 +97,39 @@ def _parse(reading: _Reading, cache: Path | None, context_key: str) -> ArchiveRe
     return records
 
 
-def _look_back(inventory: Inventory, cache: Path | None) -> tuple[Cached | None, Sequence[Fingerprint | None]]:
-    """What an earlier reading knew, and the present fingerprints of the files if there was one.
+@dataclass(frozen=True, slots=True)
+class _Past:
+    """An earlier reading.
 
-    The cache is read and checked while the files are looked at: both leave the interpreter to others.
+    Attributes:
+        known: what it gave; None if its cache is not to be believed.
+        records: the same as frames.
+        fingerprints: of the files of the inventory, now.
+    """
+
+    known: Cached | None
+    records: ArchiveRecords
+    fingerprints: Sequence[Fingerprint | None]
+
+
+def _look_back(inventory: Inventory, cache: Path | None) -> _Past | None:
+    """What an earlier reading knew, if it kept a cache.
+
+    Mostly nothing has changed. So its frames are made while the files are looked at: reading and checking the cache,
+    making frames, and asking for the state of a file all leave the interpreter to others.
     """
     if cache is None or not cache.exists():
-        return None, ()
+        return None
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="cache") as pool, TreeReader(inventory.root) as tree:
-        known = pool.submit(read_cache, cache, CacheKey.of(inventory.root))
+        answer = pool.submit(_recall, inventory, cache)
         fingerprints = tree.fingerprints(inventory.files)
-        return known.result(), fingerprints
+        known, records = answer.result()
+    return _Past(known, records, fingerprints)
+
+
+def _recall(inventory: Inventory, cache: Path) -> tuple[Cached | None, ArchiveRecords]:
+    known = read_cache(cache, CacheKey.of(inventory.root))
+    return known, make_records(known.tables if known is not None else TableBuilder().build(), inventory.left_out, ())
 
 
 @contextlib.contextmanager

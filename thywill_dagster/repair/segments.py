@@ -15,6 +15,9 @@ SEGMENT_ROWS = 400
 """Steps that are read, written and journalled by one set of statements. The lock time is looked at between
 segments, so this bounds by how much a batch can exceed it."""
 
+STRETCH_STEPS = 40_000
+"""Steps that are put in order together, so that a plan of any size takes no more memory for that."""
+
 
 def in_storage_order(
     steps: Sequence[Step], positions_of: Callable[[str, Sequence[str]], Mapping[str, int]]
@@ -34,7 +37,8 @@ def in_storage_order(
     for step in steps:
         action = step.action
         cell = (action.table, action.primary_key, action.column)
-        if step.kind != "cell" or cell in cells or not ids.isdisjoint(action.depends_on):
+        is_full = len(stretch) >= STRETCH_STEPS
+        if is_full or step.kind != "cell" or cell in cells or not ids.isdisjoint(action.depends_on):
             yield from _sorted_stretch(stretch, positions_of)
             stretch.clear()
             ids.clear()

@@ -82,3 +82,18 @@ def test_a_segment_is_never_longer_than_one_set_of_statements():
     cells = [a_cell("prayer", f"p{number}", "text_file_path", "a", "b") for number in range(SEGMENT_ROWS + 1)]
 
     assert list(find_breaks(steps_of(cells))) == [SEGMENT_ROWS]
+
+
+def test_a_long_plan_is_put_in_order_piece_by_piece(monkeypatch):
+    monkeypatch.setattr("thywill_dagster.repair.segments.STRETCH_STEPS", 3)
+    cells = [a_cell("prayer", key, "author_id", "before", "after") for key in "igshcbae"]
+    asked = []
+
+    def positions(table: str, keys: Sequence[str]) -> dict[str, int]:
+        asked.append(len(keys))
+        return {key: ord(key) for key in keys}
+
+    ordered = in_storage_order(steps_of(cells), positions)
+
+    assert "".join(step.action.primary_key for step in ordered) == "gisbchae"
+    assert asked == [3, 3, 2]

@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 
 from thywill_dagster.archives.model import EventKind, PrayerTexts, ReadingContext, Telling
-from thywill_dagster.integrity.columns import Flags, Numbers, as_minutes, microseconds_of
+from thywill_dagster.integrity.columns import MICROSECONDS, Flags, Numbers, as_minutes, microseconds_of
 from thywill_dagster.integrity.paths import ArchivePaths, suffix_of_temporary
 from thywill_dagster.settings import SiteSettings
 from thywill_dagster.store.snapshot import Snapshot, read_table
@@ -21,7 +21,6 @@ _TELLINGS: Mapping[str, EventKind] = {
 }
 """Actions in the log that hold a testimony, and the lines of which they have the time: the second is on UTC, and so
 is the line that the second era's heal tool made of it."""
-_MINUTE = 60_000_000
 
 
 def reading_context_key(settings: SiteSettings, snapshot: Snapshot) -> str:
@@ -105,4 +104,4 @@ def _find_tellings(snapshot: Snapshot) -> Mapping[str, Sequence[Telling]]:
 
 def _are_imported(microseconds: Numbers) -> Flags:
     """Which rows have a whole minute as their time, as the application's importer writes it, or none."""
-    return microseconds % _MINUTE == 0
+    return microseconds % MICROSECONDS == 0

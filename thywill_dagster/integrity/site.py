@@ -16,6 +16,7 @@ from thywill_dagster.identity.decisions import NO_DECISIONS, Decisions
 from thywill_dagster.identity.normalise import lookup_key
 from thywill_dagster.identity.username_mapping import CONFLICT, UsernameMapping
 from thywill_dagster.integrity.columns import (
+    MICROSECONDS,
     NO_MINUTE,
     NOTHING,
     EventColumns,
@@ -36,8 +37,6 @@ from thywill_dagster.integrity.registrations import (
     registrations_among,
 )
 from thywill_dagster.integrity.relations import SYSTEM, UserReference
-
-_MINUTE = 60_000_000
 
 EMPTY_REFERENCES = ("", "None")
 """What stands in place of a user id where a program wrote its own "nothing" as text."""
@@ -89,7 +88,7 @@ class SiteView:
         """User id to whether the application itself wrote ``created_at``: imports write the minutes of lines."""
         times = self.microseconds("user").tolist()
         return {
-            user_id: time > NO_MINUTE * _MINUTE and time % _MINUTE != 0
+            user_id: time > NO_MINUTE * MICROSECONDS and time % MICROSECONDS != 0
             for user_id, time in zip(self.tables["user"]["id"], times, strict=True)
         }
 
@@ -138,7 +137,7 @@ class SiteView:
         """When the rows of a table were written, on the column's own clock; smallest without ``created_at``."""
         frame = self.tables[table]
         if "created_at" not in frame:
-            return np.full(len(frame), NO_MINUTE * 60_000_000)
+            return np.full(len(frame), NO_MINUTE * MICROSECONDS)
         return self._keep((table, "created_at"), lambda: microseconds_of(frame["created_at"]))
 
     def minutes(self, table: str) -> Numbers:

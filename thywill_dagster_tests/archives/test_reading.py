@@ -5,6 +5,7 @@ import tempfile
 from collections import Counter
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -181,6 +182,15 @@ LIKE_ACTIONS = (
 """Lines whose text ends like an action."""
 PRAYED = ("May 06 2025 at 08:30 - Ann prayed this prayer", "May 07 2025 at 08:30 - Ann prayed this prayer")
 
+PLAIN_FILE: dict[str, Any] = {
+    "text": "Pray.",
+    "generated": None,
+    "tag": None,
+    "author": "Ann",
+    "knowledge": 0,
+    "has_audience": True,
+}
+
 activity_lines = st.one_of(
     st.sampled_from((*FORGED_PRAYER_LINES, *LIKE_ACTIONS)),
     st.sampled_from(
@@ -218,33 +228,9 @@ activity_lines = st.one_of(
     knowledge=st.integers(0, 4),
     has_audience=st.booleans(),
 )
-@example(
-    text="Pray.",
-    generated=None,
-    tag=None,
-    lines=[LIKE_ACTIONS[0], *PRAYED],
-    author="Ann",
-    knowledge=0,
-    has_audience=True,
-)
-@example(
-    text="Pray.",
-    generated=None,
-    tag=None,
-    lines=[LIKE_ACTIONS[1], *PRAYED],
-    author="Ann",
-    knowledge=0,
-    has_audience=True,
-)
-@example(
-    text="Pray.",
-    generated=None,
-    tag=None,
-    lines=[LIKE_ACTIONS[2], *PRAYED],
-    author="Ann",
-    knowledge=0,
-    has_audience=True,
-)
+@example(lines=[LIKE_ACTIONS[0], *PRAYED], **PLAIN_FILE)
+@example(lines=[LIKE_ACTIONS[1], *PRAYED], **PLAIN_FILE)
+@example(lines=[LIKE_ACTIONS[2], *PRAYED], **PLAIN_FILE)
 def test_a_prayer_file_reads_the_same_in_columns_and_line_by_line(
     text: str,
     generated: str | None,

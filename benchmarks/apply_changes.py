@@ -185,7 +185,7 @@ def main() -> None:
                 assert one.execute(query).fetchall() == other.execute(query).fetchall()
             for path in (ours, theirs, sorted_):
                 path.unlink()
-        small, large = memory_of(changes // 10, folder), memory_of(changes, folder)
+        small, large = memory_of(changes // 2, folder), memory_of(changes, folder)
         result = {
             "changes": changes,
             "commits": commits,
@@ -196,7 +196,7 @@ def main() -> None:
             "bare_in_storage_order": best(bare_sorted),
             "speed_of_bare_in_storage_order": relative(writing, bare_sorted),
             "changes_per_second": round(changes / best(writing)["wall"]),
-            "bytes_per_change": round((large - small) / (changes - changes // 10)),
+            "bytes_per_change": round((large - small) / (changes - changes // 2)),
             "peak_megabytes": round(large / 2**20, 1),
         }
     print(json.dumps(result, indent=1))

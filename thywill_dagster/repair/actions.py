@@ -37,6 +37,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -153,12 +154,17 @@ class Action:
     def from_json(cls, content: Mapping[str, Any]) -> Action:
         """The inverse of :meth:`to_json`."""
         known = {name: content[name] for name in _FIELDS if name in content}
+        for name in _WORDS:
+            # A large plan says the same few words a hundred thousand times.
+            if isinstance(word := known.get(name), str):
+                known[name] = sys.intern(word)
         for name in ("evidence", "depends_on", "unproven_columns"):
             known[name] = tuple(known[name])
         return cls(**known)
 
 
 _FIELDS: tuple[str, ...] = tuple(field.name for field in dataclasses.fields(Action))
+_WORDS = ("action", "table", "column", "rule", "risk", "status", "reason", "finding", "survivor")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,16 +8,16 @@ at most. A dry run does all of this to a private copy.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from thywill_dagster.errors import RefusedError, UsageError
-from thywill_dagster.repair.actions import RISK_ORDER, RULES_VERSION, Plan, Risk
-from thywill_dagster.repair.outcome import ActionOutcome, ApplyReport, OutcomeName
+from thywill_dagster.repair.actions import RISK_ORDER, RULES_VERSION, Action, Plan, Risk
+from thywill_dagster.repair.outcome import ApplyReport, Outcomes
 from thywill_dagster.repair.run import BATCH_SIZE, MAX_LOCK_SECONDS, Run, utc_now
-from thywill_dagster.repair.steps import Step
+from thywill_dagster.repair.steps import Steps
 from thywill_dagster.store.collector import collector_paused
 from thywill_dagster.store.writer import new_run_id
 
@@ -80,14 +80,16 @@ def apply_plan(
     _require_current(plan, decisions_fingerprint)
     with collector_paused():
         plan_id = plan_id or plan.plan_id
-        selection = _Selection.of(plan, only=only, max_risk=max_risk, limit=limit)
+        outcomes = Outcomes(plan.actions)
+        steps, unmet = _select(plan, outcomes, only=only, max_risk=max_risk, limit=limit)
         run = Run(
-            selection.steps,
+            steps,
+            outcomes,
             run_id=run_id or new_run_id(now()),
             plan_id=plan_id,
             schema_fingerprint=plan.schema_fingerprint,
             planned=((a.table, a.primary_key, a.column) for a in plan.actions),
-            unmet=selection.unmet,
+            unmet=unmet,
             archives=archives,
             batch_size=batch_size,
             max_lock_seconds=max_lock_seconds,
@@ -98,11 +100,10 @@ def apply_plan(
             run.rehearse(database, backup_directory, rehearsal_copy)
         else:
             run.execute(database, backup_directory)
-        outcomes = {**selection.outcomes, **run.outcomes}
         return ApplyReport(
             run_id="" if dry_run else run.run_id,
             plan_id=plan_id,
-            outcomes=tuple(as_rehearsed(outcomes[i], dry_run) for i in range(len(plan.actions))),
+            outcomes=outcomes,
             backup=run.backup,
             batches=run.batches,
             lock_retries=run.lock_retries,
@@ -120,13 +121,6 @@ def require_bounds(*, batch_size: int, max_lock_seconds: float, limit: int | Non
         raise UsageError("the batch size, the lock time and the limit must be positive numbers")
 
 
-def as_rehearsed(outcome: ActionOutcome, dry_run: bool) -> ActionOutcome:
-    """The outcome as a dry run words it: nothing of the site was changed."""
-    if dry_run and outcome.outcome == "applied":
-        return ActionOutcome(outcome.action_id, outcome.action, "would_apply")
-    return outcome
-
-
 def _require_current(plan: Plan, decisions_fingerprint: str | None) -> None:
     """Refuses a plan that would be another one today, and says what changed."""
     changed = []
@@ -138,52 +132,48 @@ def _require_current(plan: Plan, decisions_fingerprint: str | None) -> None:
         raise RefusedError(f"changed since the plan was made: {' and '.join(changed)}; make a new dry run")
 
 
-@dataclass(frozen=True, slots=True)
-class _Selection:
-    """What is to be applied and what is not.
+def _select(
+    plan: Plan, outcomes: Outcomes, *, only: Sequence[str], max_risk: Risk, limit: int | None
+) -> tuple[Steps, Mapping[str, str]]:
+    """The actions to apply, and the id of each other one that something depends on to why it is not applied.
 
-    Attributes:
-        steps: the actions to apply, in plan order.
-        outcomes: position in the plan to the outcome of the actions that are not.
-        unmet: id of each action that is not applied to why not.
+    Decides the outcomes of those that are not applied.
     """
+    actions = plan.actions
+    needed = {action_id for action in actions for action_id in action.depends_on}
+    place_of = {action.action_id: place for place, action in enumerate(actions) if action.action_id in needed}
+    chosen = array("I")
+    unmet: dict[str, str] = {}
+    kinds, highest = set(only), RISK_ORDER[max_risk]
+    for place, action in enumerate(actions):
+        if action.status == "needs_review":
+            reason, word = action.reason, "needs review"
+        elif action.action in ARCHIVE_ACTIONS:
+            reason, word = "changes an archive file, not the database", "changes an archive file"
+        elif kinds and kinds.isdisjoint((action.action, action.finding)):
+            reason, word = f"{action.action} is not among the selected actions", "is not selected"
+        elif RISK_ORDER[action.risk] > highest:
+            reason, word = f"its risk is {action.risk}, above {max_risk}", "is above the selected risk"
+        elif reason := _why_not_met(action, place, place_of, unmet):
+            word = "was skipped"
+        elif limit is not None and len(chosen) >= limit:
+            reason, word = f"beyond the limit of {limit}", "is beyond the limit"
+        else:
+            chosen.append(place)
+            continue
+        outcomes.decide(place, "needs_review" if action.status == "needs_review" else "skipped", reason)
+        if action.action_id in needed:
+            unmet[action.action_id] = word
+    return Steps(actions, chosen), unmet
 
-    steps: tuple[Step, ...]
-    outcomes: Mapping[int, ActionOutcome]
-    unmet: Mapping[str, str]
 
-    @classmethod
-    def of(cls, plan: Plan, *, only: Sequence[str], max_risk: Risk, limit: int | None) -> _Selection:
-        steps: list[Step] = []
-        outcomes: dict[int, ActionOutcome] = {}
-        unmet: dict[str, str] = {}
-        action_ids = [action.action_id for action in plan.actions]
-        known, seen = set(action_ids), set()
-        kinds, highest = set(only), RISK_ORDER[max_risk]
-        for position, (action, action_id) in enumerate(zip(plan.actions, action_ids, strict=True)):
-            needed = action.depends_on
-            if action.status == "needs_review":
-                reason, word = action.reason, "needs review"
-            elif action.action in ARCHIVE_ACTIONS:
-                reason, word = "changes an archive file, not the database", "changes an archive file"
-            elif kinds and kinds.isdisjoint((action.action, action.finding)):
-                reason, word = f"{action.action} is not among the selected actions", "is not selected"
-            elif RISK_ORDER[action.risk] > highest:
-                reason, word = f"its risk is {action.risk}, above {max_risk}", "is above the selected risk"
-            elif cut := next((i for i in needed if i not in known), None):
-                reason, word = f"depends on {cut}, which is not in the plan", "was skipped"
-            elif cut := next((i for i in needed if i in unmet), None):
-                reason, word = f"depends on {cut}, which {unmet[cut]}", "was skipped"
-            elif cut := next((i for i in needed if i not in seen), None):
-                reason, word = f"depends on {cut}, which comes later in the plan", "was skipped"
-            elif limit is not None and len(steps) >= limit:
-                reason, word = f"beyond the limit of {limit}", "is beyond the limit"
-            else:
-                reason = word = ""
-                steps.append(Step(position, action, action_id))
-            seen.add(action_id)
-            if word:
-                unmet[action_id] = word
-                outcome: OutcomeName = "needs_review" if action.status == "needs_review" else "skipped"
-                outcomes[position] = ActionOutcome(action_id, action.action, outcome, reason)
-        return cls(tuple(steps), outcomes, unmet)
+def _why_not_met(action: Action, place: int, place_of: Mapping[str, int], unmet: Mapping[str, str]) -> str:
+    """Why what the action depends on does not come about before it; empty if it does."""
+    for action_id in action.depends_on:
+        if action_id not in place_of:
+            return f"depends on {action_id}, which is not in the plan"
+        if action_id in unmet:
+            return f"depends on {action_id}, which {unmet[action_id]}"
+        if place_of[action_id] >= place:
+            return f"depends on {action_id}, which comes later in the plan"
+    return ""

@@ -15,7 +15,18 @@ from thywill_dagster.identity.normalise import lookup_key
 from thywill_dagster.integrity.relations import shown_key
 from thywill_dagster.repair.archived_texts import ArchivedTexts, row_of
 from thywill_dagster.repair.images import can_be_kept, is_same
-from thywill_dagster.repair.steps import PARENT_KEYS, PARENTS, Batch, Parent, Step, Verdict, index_of, is_nobody
+from thywill_dagster.repair.steps import (
+    PARENT_KEYS,
+    PARENTS,
+    Batch,
+    Parent,
+    Step,
+    Steps,
+    Verdict,
+    index_of,
+    is_nobody,
+    kind_of,
+)
 from thywill_dagster.store.indexes import find_index
 from thywill_dagster.store.rows import find_holders, read_cells, read_column, read_rows, same_value
 from thywill_dagster.store.schema import SchemaDescription, TableDescription, data_version
@@ -48,14 +59,15 @@ class Guards:
 
     Attributes:
         schema: the tables as they are now.
-        unmet: ids of steps of earlier batches that did not come about to why.
+        needed: ids that a step depends on.
+        unmet: those of them of earlier batches that did not come about to why.
         gone: rows of earlier batches that an undo could not bring back.
         texts: the texts of the rows to insert.
         may_look_again: whether a foresight that others have outdated is to be renewed rather than to look under the
             lock.
     """
 
-    def __init__(self, steps: Iterable[Step], planned: Iterable[tuple[str, str, str | None]], texts: ArchivedTexts):
+    def __init__(self, steps: Steps, planned: Iterable[tuple[str, str, str | None]], texts: ArchivedTexts):
         """Guards for these steps.
 
         Args:
@@ -67,7 +79,8 @@ class Guards:
         self.unmet: dict[str, str] = {}
         self.gone: set[tuple[str, str]] = set()
         self.texts = texts
-        inserted = {(step.action.table, step.action.primary_key) for step in steps if step.kind == "insert"}
+        self.needed = frozenset(action_id for action in steps.actions for action_id in action.depends_on)
+        inserted = {(action.table, action.primary_key) for action in steps.actions if kind_of(action) == "insert"}
         # Asked only about rows that are inserted; a plan has many more cells than those.
         self.may_look_again = False
         self._foreseen: dict[str, Foresight] = {}
@@ -327,7 +340,7 @@ class Guards:
 
     def _judge_index(self, step: Step) -> Verdict:
         table = self.schema.tables[step.action.table]
-        name, columns = index_of(step, table)
+        name, columns = index_of(step.action, table)
         found = find_index(self.schema, name)
         is_same_index = found is not None and found[0] == table.name and found[1].columns == columns
         is_there = is_same_index and found is not None and not found[1].partial

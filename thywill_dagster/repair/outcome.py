@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, overload
+
+from thywill_dagster.repair.actions import Action
+from thywill_dagster.store.journal import JournalRow
 
 OutcomeName = Literal["would_apply", "applied", "skipped", "needs_review", "failed"]
 
 
 class ActionOutcome(NamedTuple):
-    """What became of one action. A tuple, because a large run makes a hundred thousand of them.
+    """What became of one action.
 
     Attributes:
         action_id: the action.
@@ -24,6 +28,70 @@ class ActionOutcome(NamedTuple):
     action: str
     outcome: OutcomeName
     reason: str = ""
+
+
+class Outcomes(Sequence[ActionOutcome]):
+    """What became of each action of a plan, or of each change that an undo takes back, in their order.
+
+    One number is kept for each, and the outcome is put together when somebody looks at it: what a run remembers
+    hardly grows with the plan.
+    """
+
+    def __init__(self, subjects: Sequence[Action] | Sequence[JournalRow]) -> None:
+        """Nothing is decided yet.
+
+        Args:
+            subjects: the actions or changes.
+        """
+        self._subjects = subjects
+        self._verdicts: list[tuple[OutcomeName, str]] = []
+        self._known: dict[tuple[OutcomeName, str], int] = {}
+        self._numbers = array("i", [_UNDECIDED]) * len(subjects)
+
+    def decide(self, position: int, outcome: OutcomeName, reason: str = "") -> None:
+        """Notes what became of the action at this position; the last word counts."""
+        number = self._known.setdefault((outcome, reason), len(self._verdicts))
+        if number == len(self._verdicts):
+            self._verdicts.append((outcome, reason))
+        self._numbers[position] = number
+
+    def is_decided(self, position: int) -> bool:
+        """Whether it is known what became of the action at this position."""
+        return self._numbers[position] != _UNDECIDED
+
+    def call_rehearsed(self) -> None:
+        """From now on ``applied`` reads ``would_apply``: nothing of the site was changed."""
+        self._verdicts = [("would_apply" if name == "applied" else name, reason) for name, reason in self._verdicts]
+
+    def __len__(self) -> int:
+        """Number of actions."""
+        return len(self._numbers)
+
+    @overload
+    def __getitem__(self, place: int) -> ActionOutcome: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[ActionOutcome]: ...
+    def __getitem__(self, place: int | slice) -> ActionOutcome | list[ActionOutcome]:
+        """The outcome at this position."""
+        if isinstance(place, slice):
+            return [self[position] for position in range(*place.indices(len(self)))]
+        subject, number = self._subjects[place], self._numbers[place]
+        if number == _UNDECIDED:
+            raise LookupError(f"nobody has decided what becomes of action {subject.action_id}")
+        return ActionOutcome(subject.action_id, subject.action, *self._verdicts[number])
+
+    def __iter__(self) -> Iterator[ActionOutcome]:
+        """All outcomes, in order."""
+        return map(self.__getitem__, range(len(self)))
+
+    def __eq__(self, other: object) -> bool:
+        """Whether all outcomes are the same."""
+        return isinstance(other, Outcomes) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+_UNDECIDED = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +110,7 @@ class ApplyReport:
 
     run_id: str
     plan_id: str
-    outcomes: tuple[ActionOutcome, ...]
+    outcomes: Sequence[ActionOutcome]
     backup: str = ""
     batches: int = 0
     lock_retries: int = 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -48,12 +48,12 @@ def write_plan(data_dir: Path, proposal: Proposal) -> Path:
     plan = proposal.plan
     folder = plan_folder(data_dir, plan.plan_id)
     make_private_folder(folder)
-    open_findings = "".join(
+    open_findings = (
         json.dumps({name: getattr(u, name) for name in Unresolved.__dataclass_fields__}, ensure_ascii=False) + "\n"
         for u in proposal.unresolved
     )
     if not (folder / PLAN_FILE).exists():
-        write_private(folder / ACTIONS_FILE, "".join(action_lines(plan.actions)))
+        write_private(folder / ACTIONS_FILE, action_lines(plan.actions))
     write_private(folder / UNRESOLVED_FILE, open_findings)
     # Last, because a folder with this file is complete.
     _write_header(folder, plan, plan.plan_id)
@@ -157,8 +157,12 @@ def keep_newest(folder: Path, pattern: str, number: int) -> None:
         old.unlink(missing_ok=True)
 
 
-def write_private(path: Path, content: str) -> None:
+def write_private(path: Path, content: str | Iterable[str]) -> None:
     """Writes a file (mode 0600) whole or not at all.
+
+    Args:
+        path: the file.
+        content: a text, or its pieces.
 
     Raises:
         CouldNotLookError: it cannot be written.
@@ -167,7 +171,8 @@ def write_private(path: Path, content: str) -> None:
     try:
         partial.touch(mode=0o600)
         partial.chmod(0o600)
-        partial.write_text(content, encoding="utf-8")
+        with partial.open("w", encoding="utf-8") as file:
+            file.writelines([content] if isinstance(content, str) else content)
         partial.replace(path)
     except OSError as error:
         raise CouldNotLookError(
@@ -175,7 +180,8 @@ def write_private(path: Path, content: str) -> None:
         ) from error
 
 
-def _read_actions(path: Path) -> Sequence[Action]:
+def _read_actions(path: Path) -> Iterator[Action]:
     # Only LF ends a line: names may hold other line separators.
-    lines = path.read_text(encoding="utf-8").split("\n")
-    return [Action.from_json(json.loads(line)) for line in lines if line]
+    with path.open(encoding="utf-8", newline="\n") as lines:
+        for line in lines:
+            yield Action.from_json(json.loads(line))

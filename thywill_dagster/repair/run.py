@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from thywill_dagster.errors import RefusedError
@@ -26,9 +26,9 @@ from thywill_dagster.repair.actions import Action
 from thywill_dagster.repair.archived_texts import ArchivedTexts, row_of
 from thywill_dagster.repair.guards import Guards, SiteMovedOnError
 from thywill_dagster.repair.images import image_of_row
-from thywill_dagster.repair.outcome import ActionOutcome
+from thywill_dagster.repair.outcome import Outcomes
 from thywill_dagster.repair.segments import SEGMENT_ROWS, find_breaks, in_storage_order
-from thywill_dagster.repair.steps import PARENTS, Batch, Step, Verdict, index_of
+from thywill_dagster.repair.steps import PARENTS, Batch, Step, Steps, Verdict, index_of, kind_of
 from thywill_dagster.store.backup import make_backup
 from thywill_dagster.store.engine import (
     database_file,
@@ -94,14 +94,14 @@ class Run:
 
     Attributes:
         run_id: the journal's run.
-        outcomes: position to outcome, of the steps that are decided.
         problem: why the run ended before its end, empty when it did not.
         backup: path of the verified backup, empty if none was made.
     """
 
     def __init__(
         self,
-        steps: Sequence[Step],
+        steps: Steps,
+        outcomes: Outcomes,
         *,
         run_id: str,
         plan_id: str = "",
@@ -118,6 +118,7 @@ class Run:
 
         Args:
             steps: what is to be written, in order.
+            outcomes: what becomes of each step is noted here, when it is decided.
             run_id: the journal's run.
             plan_id: the plan, empty for an undo.
             schema_fingerprint: of the only schema that is accepted; None accepts the one that is found.
@@ -130,12 +131,12 @@ class Run:
             now: the clock.
         """
         self.run_id = run_id
-        self.outcomes: dict[int, ActionOutcome] = {}
         self.problem = ""
         self.backup = ""
         self._plan_id = plan_id
         self._fingerprint = schema_fingerprint
-        self._steps = tuple(steps)
+        self._steps = steps
+        self._outcomes = outcomes
         self._texts = ArchivedTexts(archives)
         self._guards = Guards(self._steps, planned, self._texts)
         self._guards.unmet.update(unmet or {})
@@ -175,6 +176,7 @@ class Run:
         with make_rehearsal_copy(database_file(database), directory, start_from) as copy:
             self._prepare(str(copy))
             self._write(str(copy), is_private=True)
+        self._outcomes.call_rehearsed()
 
     def execute(self, database: str, backup_directory: Path) -> None:
         """Carries the steps out on the database, after a verified backup. Without work there is no backup.
@@ -204,16 +206,18 @@ class Run:
 
     def _prepare(self, database: str) -> None:
         """Refuses what must be refused, and reads what can be read ahead of the locks."""
-        with reading(make_engine(database, read_only=True)) as connection:
+        engine = make_engine(database, read_only=True)
+        with reading(engine) as connection:
             schema = describe_schema(connection)
             self._require_schema(schema)
             self._reveal_secrets(connection)
             for step in self._steps:
                 self._require_possible(step)
             self._read_referrers(connection)
-        self._steps = tuple(in_storage_order(self._steps, partial(self._positions, database)))
+        ordered = in_storage_order(self._steps, partial(self._positions, engine))
+        self._steps = self._steps.at(step.position for step in ordered)
         self._breaks = tuple(find_breaks(self._steps))
-        kinds = {step.kind for step in self._steps}
+        kinds = set(map(kind_of, self._steps.actions))
         self._inserts_rows, self._removes_rows = "insert" in kinds, "delete" in kinds
 
     def _require_schema(self, schema: SchemaDescription) -> None:
@@ -225,31 +229,35 @@ class Run:
                 f"the schema of the database is not the one that {wanted} (its fingerprint is"
                 f" {schema.fingerprint[:12]}, not {self._fingerprint[:12]}); make a new dry run"
             )
-        require_no_triggers(schema, {step.action.table for step in self._steps})
+        require_no_triggers(schema, {action.table for action in self._steps.actions})
         self._guards.schema = schema
 
     def _reveal_secrets(self, connection: Connection) -> None:
         """Puts the keys back that plan and journal hold only as hashes; steps whose key is gone are skipped."""
         tables = self._guards.schema.tables
-        hidden = {table for step in self._steps for table, value in _secrets_of(step.action) if is_hidden(value)}
-        removed = any(step.kind == "delete" and step.action.table == "user" for step in self._steps)
+        hidden = {table for action in self._steps.actions for table, value in _secrets_of(action) if is_hidden(value)}
+        if any(action.table == "user" and kind_of(action) == "delete" for action in self._steps.actions):
+            hidden.add("invitetoken")
         keys = {
             shown_key(name, key): key
-            for name in (hidden | ({"invitetoken"} if removed else set())) & tables.keys()
+            for name in hidden & tables.keys()
             for key, _ in read_column(connection, tables[name], primary_key_of(tables[name]))
         }
         self._known_secrets = frozenset(keys.values())
-        revealed = []
+        if not hidden:
+            return
+        gone: set[int] = set()
+        revealed: dict[int, Action] = {}
         for step in self._steps:
             action = step.action
             wanted = [str(value) for _, value in _secrets_of(action) if is_hidden(value)]
             if any(value not in keys for value in wanted):
                 reason = "the token or session that it is about is gone since then"
-                self.outcomes[step.position] = ActionOutcome(step.action_id, action.action, "skipped", reason)
+                self._outcomes.decide(step.position, "skipped", reason)
                 self._guards.unmet[step.action_id] = "was skipped"
                 self._guards.gone.add((action.table, action.primary_key))
-                continue
-            if wanted:
+                gone.add(step.position)
+            elif wanted:
                 after = action.after
                 if isinstance(after, Mapping):
                     after = {
@@ -257,9 +265,8 @@ class Run:
                         for name, value in after.items()
                     }
                 primary_key = keys.get(action.primary_key, action.primary_key)
-                step = step._replace(action=replace(action, primary_key=primary_key, after=after))
-            revealed.append(step)
-        self._steps = tuple(revealed)
+                revealed[step.position] = replace(action, primary_key=primary_key, after=after)
+        self._steps = self._steps.at((s.position for s in self._steps if s.position not in gone), revealed)
 
     def _require_possible(self, step: Step) -> None:
         """Raises RefusedError for a step that no database of this schema can carry out."""
@@ -267,8 +274,8 @@ class Run:
         if table is None:
             raise RefusedError(f"the plan names the table {action.table}, which the database lacks")
         key = primary_key_of(table)
-        if step.kind == "index":
-            index_of(step, table)
+        if kind_of(action) == "index":
+            index_of(action, table)
             return
         rows = [content for content in (action.before, action.after) if isinstance(content, Mapping)]
         if (action.column is None) != (len(rows) == 1):
@@ -287,9 +294,9 @@ class Run:
         """
         tables = self._guards.schema.tables
         inserted: dict[str, list[str]] = {}
-        for step in self._steps:
-            if step.kind == "insert":
-                inserted.setdefault(step.action.table, []).append(step.action.primary_key)
+        for action in self._steps.actions:
+            if kind_of(action) == "insert":
+                inserted.setdefault(action.table, []).append(action.primary_key)
         for (name, column), parent in PARENTS.items():
             table, keys = tables.get(name), inserted.get(parent.table)
             if not keys or table is None or column not in table.column_names or len(table.primary_key) != 1:
@@ -298,35 +305,42 @@ class Run:
                 found = self._referrers.setdefault((parent.table, value), {})
                 found.setdefault(f"{name}.{column}", []).append(shown_key(name, holder))
 
-    def _positions(self, database: str, table: str, keys: Sequence[str]) -> Mapping[str, int]:
+    def _positions(self, engine: Engine, table: str, keys: Sequence[str]) -> Mapping[str, int]:
         """Where rows lie in the file. As in :meth:`_has_work`, no read transaction is a long one."""
         positions: dict[str, int] = {}
         for start in range(0, len(keys), POSITIONS_PER_READ):
-            with reading(make_engine(database, read_only=True)) as connection:
+            with reading(engine) as connection:
                 some = keys[start : start + POSITIONS_PER_READ]
                 positions.update(read_positions(connection, self._guards.schema.tables[table], some))
         return positions
 
     def _has_work(self, database: str) -> bool:
-        """Looks whether anything would be written; if not, the outcomes are final.
+        """Looks whether anything would be written; if not, the outcomes that it notes are final.
 
         A transaction for each segment: in the rollback-journal modes a reader keeps the application from committing.
         """
+        engine = make_engine(database, read_only=True)
         batch: Batch | None = None
         done = 0
         while done < len(self._steps):
             segment = self._segment(done, len(self._steps))
             if self._inserts_rows:
                 self._texts.load(segment)
-            with reading(make_engine(database, read_only=True)) as connection:
+            with reading(engine) as connection:
                 batch = Batch(connection) if batch is None else replace(batch, connection=connection)
                 for verdicts in self._guards.judge(batch, segment):
                     if any(not verdict.skip for verdict in verdicts):
                         return True
-                    _settle(batch, verdicts)
+                    self._settle(batch, verdicts)
             done += len(segment)
-        self.outcomes.update(batch.outcomes if batch else {})
+            self._note(batch)
         return False
+
+    def _note(self, batch: Batch) -> None:
+        """Takes over what a batch has decided."""
+        for position, (outcome, reason) in batch.outcomes.items():
+            self._outcomes.decide(position, outcome, reason)
+        batch.outcomes.clear()
 
     # The batches.
 
@@ -352,7 +366,7 @@ class Run:
                         raise
                     self._stop(done, error)
                     return
-                self.outcomes.update(batch.outcomes)
+                self._note(batch)
                 self._guards.unmet.update(batch.unmet)
                 self._guards.gone.update(batch.gone)
                 # Only now: a version that was rolled back can come again with another schema.
@@ -373,9 +387,7 @@ class Run:
     def _stop(self, done: int, error: Exception) -> None:
         self.problem = driver_message(driver_error(error))
         for step in self._steps[done:]:
-            self.outcomes[step.position] = ActionOutcome(
-                step.action_id, step.action.action, "failed", f"not written: {self.problem}"
-            )
+            self._outcomes.decide(step.position, "failed", f"not written: {self.problem}")
 
     def _write_batch(self, connection: Connection, number: int, *, start: int) -> tuple[tuple[int, Batch], bool]:
         """One transaction's work from the step ``start`` on: (next step, what was done), is it the last."""
@@ -390,7 +402,7 @@ class Run:
             segment = self._segment(done, end)
             for verdicts in self._guards.judge(batch, segment):
                 written += self._write_group(batch, [verdict for verdict in verdicts if not verdict.skip])
-                _settle(batch, verdicts)
+                self._settle(batch, verdicts)
             done += len(segment)
             if time.monotonic() - self._writer.began >= self._lock_budget:
                 break
@@ -421,7 +433,7 @@ class Run:
         driver = driver_connection(batch.connection)
         before = driver.total_changes
         if step.kind == "index":
-            name, columns = index_of(step, table)
+            name, columns = index_of(step.action, table)
             if isinstance(step.action.after, Mapping):
                 create_index(batch.connection, table, name, columns)
             else:
@@ -451,7 +463,7 @@ class Run:
         action, kind = verdicts[0].step.action, verdicts[0].step.kind
         table = self._guards.schema.tables[action.table]
         if kind == "index":
-            name, columns = index_of(verdicts[0].step, table)
+            name, columns = index_of(action, table)
             image = {"name": name, "columns": list(columns)}
             return [(None, image) if isinstance(action.after, Mapping) else (image, None)]
         if kind == "delete":
@@ -509,6 +521,12 @@ class Run:
             rows.append(row)
         append_rows(batch.connection, rows)
 
+    def _settle(self, batch: Batch, verdicts: Iterable[Verdict]) -> None:
+        for (position, _, action_id, _), skip, is_met, _ in verdicts:
+            batch.outcomes[position] = ("skipped" if skip else "applied", skip)
+            if not is_met and action_id in self._guards.needed:
+                batch.unmet[action_id] = "was skipped"
+
     def _require_resolved(self, batch: Batch) -> None:
         """Asks once more at the end of the batch whether every reference that it wrote has its row."""
         for table, keys in batch.touched.items():
@@ -517,14 +535,6 @@ class Run:
                     f"a batch would have left references to {len(missing)} rows of {table} that do not exist;"
                     " it was rolled back and the run stopped, please report this as a bug"
                 )
-
-
-def _settle(batch: Batch, verdicts: Iterable[Verdict]) -> None:
-    outcomes = batch.outcomes
-    for (position, action, action_id, _), skip, is_met, _ in verdicts:
-        outcomes[position] = ActionOutcome(action_id, action.action, "skipped" if skip else "applied", skip)
-        if not is_met:
-            batch.unmet[action_id] = "was skipped"
 
 
 def _secrets_of(action: Action) -> list[tuple[str, Any]]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast, overload
 
 from sqlalchemy import Connection
 
 from thywill_dagster.errors import RefusedError
 from thywill_dagster.integrity.relations import RECORD_REFERENCES, SYSTEM, USER_REFERENCES
 from thywill_dagster.repair.actions import Action, ActionName
-from thywill_dagster.repair.outcome import ActionOutcome
+from thywill_dagster.repair.outcome import OutcomeName
 from thywill_dagster.store.journal import JournalRow
 from thywill_dagster.store.schema import TableDescription
 
@@ -58,12 +59,78 @@ class Step(NamedTuple):
 
     @property
     def kind(self) -> StepKind:
-        """What is written: a cell, a whole row in or out, or an index."""
-        if self.action.action == "create_index":
-            return "index"
-        if self.action.column is not None:
-            return "cell"
-        return "insert" if isinstance(self.action.after, Mapping) else "delete"
+        """What is written."""
+        return kind_of(self.action)
+
+
+def kind_of(action: Action) -> StepKind:
+    """What is written: a cell, a whole row in or out, or an index."""
+    if action.action == "create_index":
+        return "index"
+    if action.column is not None:
+        return "cell"
+    return "insert" if isinstance(action.after, Mapping) else "delete"
+
+
+class Steps(Sequence[Step]):
+    """The steps of a run in order, each put together when it is looked at.
+
+    Four bytes are kept for each, so that a run needs hardly more memory for a larger plan than the plan itself.
+    """
+
+    def __init__(
+        self, actions: Sequence[Action], places: Iterable[int] | None = None, *, undoes: Sequence[JournalRow] = ()
+    ) -> None:
+        """Steps for these actions.
+
+        Args:
+            actions: the plan's, or the inverse of each change.
+            places: which of them are carried out, in which order; all if None.
+            undoes: the change that each of the actions takes back; empty when a plan is applied.
+        """
+        self._actions, self._undoes = actions, undoes
+        self._named: Sequence[Action] | Sequence[JournalRow] = undoes or actions
+        self._places = array("I", range(len(actions)) if places is None else places)
+
+    @property
+    def actions(self) -> Iterator[Action]:
+        """What the steps change, in order."""
+        return map(self._actions.__getitem__, self._places)
+
+    def at(self, places: Iterable[int], changed: Mapping[int, Action] | None = None) -> Steps:
+        """The steps at these places of the outcomes, in this order.
+
+        Args:
+            places: as in :attr:`Step.position`.
+            changed: what is to be carried out in place of an action, by place; the step keeps its id.
+        """
+        steps = Steps(self._actions, places, undoes=self._undoes)
+        steps._named = self._named
+        if changed:
+            steps._actions = [changed.get(place, action) for place, action in enumerate(self._actions)]
+        return steps
+
+    def _at(self, place: int) -> Step:
+        undoes = self._undoes[place] if self._undoes else None
+        return Step(place, self._actions[place], self._named[place].action_id, undoes)
+
+    def __len__(self) -> int:
+        """Number of steps."""
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, number: int) -> Step: ...
+    @overload
+    def __getitem__(self, number: slice) -> list[Step]: ...
+    def __getitem__(self, number: int | slice) -> Step | list[Step]:
+        """The step of this number, or several."""
+        if isinstance(number, slice):
+            return [self._at(place) for place in self._places[number]]
+        return self._at(self._places[number])
+
+    def __iter__(self) -> Iterator[Step]:
+        """All steps, in order."""
+        return map(self._at, self._places)
 
 
 class Verdict(NamedTuple):
@@ -89,8 +156,8 @@ class Batch:
     Attributes:
         connection: in the write transaction, or in a read transaction when we only look.
         number: of the batch in the run.
-        outcomes: position to outcome.
-        unmet: ids of steps that did not come about to why.
+        outcomes: position to outcome and reason.
+        unmet: ids of steps that did not come about and that others build on to why.
         gone: rows, as table and key, that an undo was to bring back and could not.
         names: what the application compares of each username to the user's id, once it was needed.
         present: parent table to keys that are known to exist.
@@ -101,7 +168,7 @@ class Batch:
 
     connection: Connection
     number: int = 0
-    outcomes: dict[int, ActionOutcome] = field(default_factory=dict)
+    outcomes: dict[int, tuple[OutcomeName, str]] = field(default_factory=dict)
     unmet: dict[str, str] = field(default_factory=dict)
     gone: set[tuple[str, str]] = field(default_factory=set)
     names: dict[str, str] | None = None
@@ -138,19 +205,18 @@ def is_nobody(value: Any, parent: Parent) -> bool:
     return value is None or (parent.system_is_legal and value == SYSTEM)
 
 
-def index_of(step: Step, table: TableDescription) -> tuple[str, tuple[str, ...]]:
-    """Name and columns of the index that a step creates or, in an undo, removes.
+def index_of(action: Action, table: TableDescription) -> tuple[str, tuple[str, ...]]:
+    """Name and columns of the index that an action creates or, in an undo, removes.
 
     Raises:
         RefusedError: they are not usable.
     """
-    action = step.action
     content: Any = action.after if isinstance(action.after, Mapping) else action.before
     content = content if isinstance(content, Mapping) else {}
     name, columns = content.get("name"), content.get("columns")
     is_name = isinstance(name, str) and name.isidentifier() and name.isascii()
     if not is_name or not isinstance(columns, list | tuple) or not columns:
-        raise RefusedError(f"the action {step.action_id} does not say a usable index name and its columns")
+        raise RefusedError(f"the action {action.action_id} does not say a usable index name and its columns")
     if "display_name" in name:
         # The application takes any index of such a name for its own unique one, and then makes none.
         raise RefusedError(f"an index may not be named {name}: the application would take it for its own")

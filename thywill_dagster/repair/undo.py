@@ -7,17 +7,17 @@ where it is; both are listed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 
 from sqlalchemy import Connection
 
 from thywill_dagster.errors import RefusedError, UsageError
-from thywill_dagster.repair.apply import as_rehearsed, require_bounds
-from thywill_dagster.repair.outcome import ActionOutcome, LeftChange, UndoReport
+from thywill_dagster.repair.apply import require_bounds
+from thywill_dagster.repair.outcome import LeftChange, Outcomes, UndoReport
 from thywill_dagster.repair.run import BATCH_SIZE, MAX_LOCK_SECONDS, Run, utc_now
-from thywill_dagster.repair.steps import Step, inverse_of
+from thywill_dagster.repair.steps import Steps, inverse_of
 from thywill_dagster.store.collector import collector_paused
 from thywill_dagster.store.engine import make_engine, make_snapshot_engine, reading
 from thywill_dagster.store.journal import JournalRow, find_undone, list_runs, read_run
@@ -71,18 +71,14 @@ def undo_run(
         _require_no_guards(connection, changes)
     with collector_paused():
         changes.reverse()
-        outcomes = {
-            position: ActionOutcome(row.action_id, row.action, "skipped", f"taken back already by run {undone[row.id]}")
-            for position, row in enumerate(changes)
-            if row.id in undone
-        }
-        steps = [
-            Step(position, inverse_of(row), row.action_id, row)
-            for position, row in enumerate(changes)
-            if row.id not in undone
-        ]
+        outcomes = Outcomes(changes)
+        for position, row in enumerate(changes):
+            if row.id in undone:
+                outcomes.decide(position, "skipped", f"taken back already by run {undone[row.id]}")
+        open_changes = [position for position in range(len(changes)) if not outcomes.is_decided(position)]
         run = Run(
-            steps,
+            Steps([inverse_of(row) for row in changes], open_changes, undoes=changes),
+            outcomes,
             run_id=new_run_id(now()),
             planned=((row.table, row.primary_key, row.column) for row in changes),
             archives=archives,
@@ -95,17 +91,16 @@ def undo_run(
             run.rehearse(database, backup_directory, rehearsal_copy)
         else:
             run.execute(database, backup_directory)
-        outcomes.update(run.outcomes)
         return UndoReport(
             run_id="" if dry_run else run.run_id,
             plan_id="",
-            outcomes=tuple(as_rehearsed(outcomes[i], dry_run) for i in range(len(changes))),
+            outcomes=outcomes,
             backup=run.backup,
             batches=run.batches,
             lock_retries=run.lock_retries,
             problem=run.problem,
             undoes_run=run_id,
-            left=_left(changes, run.outcomes),
+            left=_left(changes, outcomes, open_changes),
         )
 
 
@@ -127,11 +122,11 @@ def _require_no_guards(connection: Connection, changes: Sequence[JournalRow]) ->
         )
 
 
-def _left(changes: Sequence[JournalRow], outcomes: Mapping[int, ActionOutcome]) -> tuple[LeftChange, ...]:
+def _left(changes: Sequence[JournalRow], outcomes: Outcomes, open_changes: Iterable[int]) -> tuple[LeftChange, ...]:
     left = []
-    for position, row in enumerate(changes):
-        outcome = outcomes.get(position)
-        if outcome is not None and outcome.outcome in ("skipped", "failed") and outcome.reason != "already so":
+    for position in open_changes:
+        row, outcome = changes[position], outcomes[position]
+        if outcome.outcome in ("skipped", "failed") and outcome.reason != "already so":
             left.append(
                 LeftChange(table=row.table, primary_key=row.primary_key, column=row.column, reason=outcome.reason)
             )

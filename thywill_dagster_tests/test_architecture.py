@@ -14,6 +14,7 @@ WRITING = (
     "repair.undo",
     "repair.verification",
     "repair.guards",
+    "repair.preparation",
     "repair.promises",
     "repair.run",
     "repair.steps",

@@ -6,10 +6,7 @@ from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, overload
-
-from thywill_dagster.repair.actions import Action
-from thywill_dagster.store.journal import JournalRow
+from typing import Literal, NamedTuple, Protocol, overload
 
 OutcomeName = Literal["would_apply", "applied", "skipped", "needs_review", "failed"]
 
@@ -30,6 +27,18 @@ class ActionOutcome(NamedTuple):
     reason: str = ""
 
 
+class Subject(Protocol):
+    """What has an outcome: an action of a plan, or a change that an undo takes back."""
+
+    @property
+    def action_id(self) -> str:
+        """The action of the plan."""
+
+    @property
+    def action(self) -> str:
+        """Its name."""
+
+
 class Outcomes(Sequence[ActionOutcome]):
     """What became of each action of a plan, or of each change that an undo takes back, in their order.
 
@@ -37,7 +46,7 @@ class Outcomes(Sequence[ActionOutcome]):
     hardly grows with the plan.
     """
 
-    def __init__(self, subjects: Sequence[Action] | Sequence[JournalRow]) -> None:
+    def __init__(self, subjects: Sequence[Subject]) -> None:
         """Nothing is decided yet.
 
         Args:

@@ -21,12 +21,12 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from thywill_dagster.errors import RefusedError
-from thywill_dagster.integrity.relations import PRIVATE_TABLES, SECRET_COLUMNS, is_hidden, shown_key
-from thywill_dagster.repair.actions import Action
+from thywill_dagster.integrity.relations import PRIVATE_TABLES, shown_key
 from thywill_dagster.repair.archived_texts import ArchivedTexts, row_of
 from thywill_dagster.repair.guards import Guards, SiteMovedOnError
 from thywill_dagster.repair.images import image_of_row
 from thywill_dagster.repair.outcome import Outcomes
+from thywill_dagster.repair.preparation import Referrers, find_referrers, require_possible, reveal_secrets
 from thywill_dagster.repair.segments import SEGMENT_ROWS, find_breaks, in_storage_order
 from thywill_dagster.repair.steps import PARENTS, Batch, Step, Steps, Verdict, index_of, kind_of
 from thywill_dagster.store.backup import make_backup
@@ -43,12 +43,9 @@ from thywill_dagster.store.journal import JournalRow, append_rows, count_after, 
 from thywill_dagster.store.online_copy import rehearsal_copy as make_rehearsal_copy
 from thywill_dagster.store.rows import (
     delete_rows,
-    find_holders,
     insert_rows,
     kept_types,
-    primary_key_of,
     read_cells,
-    read_column,
     read_positions,
     read_rows,
     update_cells,
@@ -147,7 +144,7 @@ class Run:
         self._schema_version = -1
         self._breaks: tuple[int, ...] = ()
         self._inserts_rows = self._removes_rows = False
-        self._referrers: dict[tuple[str, str], dict[str, list[str]]] = {}
+        self._referrers: Referrers = {}
         self._known_secrets: frozenset[str] = frozenset()
         self._writer: Writer | None = None
 
@@ -210,10 +207,12 @@ class Run:
         with reading(engine) as connection:
             schema = describe_schema(connection)
             self._require_schema(schema)
-            self._reveal_secrets(connection)
+            secrets = reveal_secrets(connection, schema, self._steps)
+            self._leave(secrets.gone)
+            self._steps, self._known_secrets = secrets.steps, secrets.keys
             for step in self._steps:
-                self._require_possible(step)
-            self._read_referrers(connection)
+                require_possible(step, schema)
+            self._referrers = find_referrers(connection, schema, self._steps)
         ordered = in_storage_order(self._steps, partial(self._positions, engine))
         self._steps = self._steps.at(step.position for step in ordered)
         self._breaks = tuple(find_breaks(self._steps))
@@ -232,78 +231,13 @@ class Run:
         require_no_triggers(schema, {action.table for action in self._steps.actions})
         self._guards.schema = schema
 
-    def _reveal_secrets(self, connection: Connection) -> None:
-        """Puts the keys back that plan and journal hold only as hashes; steps whose key is gone are skipped."""
-        tables = self._guards.schema.tables
-        hidden = {table for action in self._steps.actions for table, value in _secrets_of(action) if is_hidden(value)}
-        if any(action.table == "user" and kind_of(action) == "delete" for action in self._steps.actions):
-            hidden.add("invitetoken")
-        keys = {
-            shown_key(name, key): key
-            for name in hidden & tables.keys()
-            for key, _ in read_column(connection, tables[name], primary_key_of(tables[name]))
-        }
-        self._known_secrets = frozenset(keys.values())
-        if not hidden:
-            return
-        gone: set[int] = set()
-        revealed: dict[int, Action] = {}
-        for step in self._steps:
-            action = step.action
-            wanted = [str(value) for _, value in _secrets_of(action) if is_hidden(value)]
-            if any(value not in keys for value in wanted):
-                reason = "the token or session that it is about is gone since then"
-                self._outcomes.decide(step.position, "skipped", reason)
-                self._guards.unmet[step.action_id] = "was skipped"
-                self._guards.gone.add((action.table, action.primary_key))
-                gone.add(step.position)
-            elif wanted:
-                after = action.after
-                if isinstance(after, Mapping):
-                    after = {
-                        name: keys[str(value)] if (action.table, name) in SECRET_COLUMNS and is_hidden(value) else value
-                        for name, value in after.items()
-                    }
-                primary_key = keys.get(action.primary_key, action.primary_key)
-                revealed[step.position] = replace(action, primary_key=primary_key, after=after)
-        self._steps = self._steps.at((s.position for s in self._steps if s.position not in gone), revealed)
-
-    def _require_possible(self, step: Step) -> None:
-        """Raises RefusedError for a step that no database of this schema can carry out."""
-        action, table = step.action, self._guards.schema.tables.get(step.action.table)
-        if table is None:
-            raise RefusedError(f"the plan names the table {action.table}, which the database lacks")
-        key = primary_key_of(table)
-        if kind_of(action) == "index":
-            index_of(action, table)
-            return
-        rows = [content for content in (action.before, action.after) if isinstance(content, Mapping)]
-        if (action.column is None) != (len(rows) == 1):
-            raise RefusedError(f"the action {step.action_id} says neither one cell nor one row")
-        if action.column == key or any(str(row.get(key)) != action.primary_key for row in rows):
-            raise RefusedError(f"the action {step.action_id} would give a row another primary key")
-        for name in rows[0] if rows else (str(action.column),):
-            if name not in table.column_names:
-                raise RefusedError(f"the plan names the column {table.name}.{name}, which the database lacks")
-
-    def _read_referrers(self, connection: Connection) -> None:
-        """For each row that is to be inserted, who holds its key already: what the insert heals.
-
-        Read before the lock, since it scans the referring tables. A row that comes to refer in between is
-        one that an undo finds unexplained and keeps the inserted row for, which is the safe side.
-        """
-        tables = self._guards.schema.tables
-        inserted: dict[str, list[str]] = {}
-        for action in self._steps.actions:
-            if kind_of(action) == "insert":
-                inserted.setdefault(action.table, []).append(action.primary_key)
-        for (name, column), parent in PARENTS.items():
-            table, keys = tables.get(name), inserted.get(parent.table)
-            if not keys or table is None or column not in table.column_names or len(table.primary_key) != 1:
-                continue
-            for value, holder in find_holders(connection, table, column, keys):
-                found = self._referrers.setdefault((parent.table, value), {})
-                found.setdefault(f"{name}.{column}", []).append(shown_key(name, holder))
+    def _leave(self, gone: Iterable[Step]) -> None:
+        """Skips steps about secrets that are gone, and what builds on them."""
+        for step in gone:
+            reason = "the token or session that it is about is gone since then"
+            self._outcomes.decide(step.position, "skipped", reason)
+            self._guards.unmet[step.action_id] = "was skipped"
+            self._guards.gone.add((step.action.table, step.action.primary_key))
 
     def _positions(self, engine: Engine, table: str, keys: Sequence[str]) -> Mapping[str, int]:
         """Where rows lie in the file. As in :meth:`_has_work`, no read transaction is a long one."""
@@ -535,18 +469,3 @@ class Run:
                     f"a batch would have left references to {len(missing)} rows of {table} that do not exist;"
                     " it was rolled back and the run stopped, please report this as a bug"
                 )
-
-
-def _secrets_of(action: Action) -> list[tuple[str, Any]]:
-    """The private table and the value of each place of an action that may hold a secret.
-
-    Not those of a row that is to go: its image is compared, not written.
-    """
-    places: list[tuple[str, Any]] = []
-    if action.table in PRIVATE_TABLES:
-        places.append((action.table, action.primary_key))
-    if isinstance(action.after, Mapping):
-        for name, value in action.after.items():
-            if (action.table, name) in SECRET_COLUMNS:
-                places.append((SECRET_COLUMNS[action.table, name], value))
-    return places

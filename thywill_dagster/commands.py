@@ -192,7 +192,7 @@ def undo(settings: SiteSettings, run_id: str, *, execute: bool, now: Callable[[]
 
     Raises:
         UsageError: there is no such run.
-        RefusedError: another run is writing, the backup cannot be made, or guards are installed.
+        RefusedError: another run is writing, or the backup cannot be made.
         CouldNotLookError: the database cannot be read.
     """
     before = chain.look_at(settings, now=now)

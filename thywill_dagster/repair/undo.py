@@ -13,15 +13,16 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
-from thywill_dagster.errors import RefusedError, UsageError
+from thywill_dagster.errors import UsageError
 from thywill_dagster.repair.apply import as_rehearsed, require_bounds
 from thywill_dagster.repair.outcome import ActionOutcome, LeftChange, UndoReport
 from thywill_dagster.repair.run import BATCH_SIZE, MAX_LOCK_SECONDS, Run, utc_now
-from thywill_dagster.repair.steps import Step, inverse_of
+from thywill_dagster.repair.steps import Batch, Step, inverse_of
 from thywill_dagster.store.collector import collector_paused
 from thywill_dagster.store.engine import make_engine, make_snapshot_engine, reading
+from thywill_dagster.store.guards import read_triggers, replace_triggers
 from thywill_dagster.store.journal import JournalRow, find_undone, list_runs, read_run
-from thywill_dagster.store.schema import own_triggers
+from thywill_dagster.store.schema import OWN_PREFIX
 from thywill_dagster.store.writer import new_run_id
 
 RUNS_NAMED = 10
@@ -56,8 +57,8 @@ def undo_run(
 
     Raises:
         UsageError: there is no such run, or a bound makes no sense.
-        RefusedError: another run is writing, the backup cannot be made, or the database has triggers; nothing has
-            been written.
+        RefusedError: another run is writing, the backup cannot be made, or the database has triggers of others;
+            nothing has been written.
         CouldNotLookError: the database is missing, unsupported or unreadable.
     """
     require_bounds(batch_size=batch_size, max_lock_seconds=max_lock_seconds)
@@ -68,7 +69,6 @@ def undo_run(
     with reading(engine) as connection:
         changes = _changes_of(connection, run_id)
         undone = find_undone(connection, run_id)
-        _require_no_guards(connection, changes)
     with collector_paused():
         changes.reverse()
         outcomes = {
@@ -81,7 +81,7 @@ def undo_run(
             for position, row in enumerate(changes)
             if row.id not in undone
         ]
-        run = Run(
+        run = _RunWithoutGuards(
             steps,
             run_id=new_run_id(now()),
             planned=((row.table, row.primary_key, row.column) for row in changes),
@@ -109,6 +109,17 @@ def undo_run(
         )
 
 
+class _RunWithoutGuards(Run):
+    """A run whose transactions do without the guards."""
+
+    def _write_batch(self, connection: Connection, number: int, *, start: int) -> tuple[tuple[int, Batch], bool]:
+        guards = read_triggers(connection, OWN_PREFIX)
+        replace_triggers(connection, drop=guards, create=())
+        result = super()._write_batch(connection, number, start=start)
+        replace_triggers(connection, drop=(), create=guards.values())
+        return result
+
+
 def _changes_of(connection: Connection, run_id: str) -> list[JournalRow]:
     if changes := read_run(connection, run_id):
         return changes
@@ -116,15 +127,6 @@ def _changes_of(connection: Connection, run_id: str) -> list[JournalRow]:
     if not runs:
         raise UsageError(f"there is no run {run_id}: no run has written to this database")
     raise UsageError(f"there is no run {run_id} in the journal of this database; the last ones are {', '.join(runs)}")
-
-
-def _require_no_guards(connection: Connection, changes: Sequence[JournalRow]) -> None:
-    """What was there before may have been dangling, which the installed guards reject."""
-    if found := own_triggers(connection, {row.table for row in changes}):
-        raise RefusedError(
-            f"the guard {found[0]} may reject what was there before; run thywill-dagster remove-guards --execute, then"
-            f" thywill-dagster undo {changes[0].run_id} --execute, then thywill-dagster install-guards --execute"
-        )
 
 
 def _left(changes: Sequence[JournalRow], outcomes: Mapping[int, ActionOutcome]) -> tuple[LeftChange, ...]:

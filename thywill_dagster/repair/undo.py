@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 from thywill_dagster.errors import UsageError
 from thywill_dagster.repair.apply import as_rehearsed, require_bounds
-from thywill_dagster.repair.outcome import ActionOutcome, LeftChange, UndoReport
+from thywill_dagster.repair.outcome import ALREADY_SO, ActionOutcome, LeftChange, UndoReport
 from thywill_dagster.repair.run import BATCH_SIZE, MAX_LOCK_SECONDS, Run, utc_now
 from thywill_dagster.repair.steps import Batch, Step, inverse_of
 from thywill_dagster.store.collector import collector_paused
@@ -133,7 +133,7 @@ def _left(changes: Sequence[JournalRow], outcomes: Mapping[int, ActionOutcome]) 
     left = []
     for position, row in enumerate(changes):
         outcome = outcomes.get(position)
-        if outcome is not None and outcome.outcome in ("skipped", "failed") and outcome.reason != "already so":
+        if outcome is not None and outcome.outcome in ("skipped", "failed") and outcome.reason != ALREADY_SO:
             left.append(
                 LeftChange(table=row.table, primary_key=row.primary_key, column=row.column, reason=outcome.reason)
             )

@@ -55,6 +55,7 @@ def result_of_dry_run(look: Look, stored: StoredProposal, rehearsal: ApplyReport
         after=left,
         unresolved=len(stored.proposal.unresolved),
         ready=len(done),
+        already_so=rehearsal.already_so,
         problems=[*shown_problems(look.view), *what_stopped(rehearsal)],
         is_refused=bool(rehearsal.problem),
     )
@@ -75,6 +76,7 @@ def result_of_execute(plan: Plan, report: ApplyReport, verification: Verificatio
         backup=report.backup,
         run_id=report.run_id if report.has_written else None,
         unresolved=int(plan.provenance["unresolved"]),
+        already_so=report.already_so,
         is_refused=bool(report.problem),
         verification=verification,
     )

@@ -562,7 +562,7 @@ def undo(
 
     Raises:
         UsageError: there is no such run.
-        RefusedError: another run is writing, the backup cannot be made, or guards are installed.
+        RefusedError: another run is writing, or the backup cannot be made.
         CouldNotLookError: the database cannot be read.
     """
     copy = None if execute else read_snapshot(settings, now=now).path

@@ -17,13 +17,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from thywill_dagster.errors import CouldNotLookError, RefusedError, ThyWillError, UsageError
+from thywill_dagster.errors import CouldNotLookError, RefusedError, ThyWillError, UsageError, error_of_the_place
 from thywill_dagster.settings import SiteSettings
 
 if TYPE_CHECKING:
     from thywill_dagster.commands import Answer
 
-INTERNAL_ERROR = 1
+A_PATH = click.Path(path_type=Path, readable=False)
+"""Judged by the core, which says the same about a path wherever it comes from."""
+
+EXPECTED_NUMBER = click.IntRange(min=0)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -55,23 +58,21 @@ def site_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that every command accepts; the command is given a :class:`Call`."""
 
     @click.option("--database", metavar="PATH_OR_URL", help="The application's database.")
-    @click.option("--archives", metavar="DIR", type=click.Path(path_type=Path), help="Root of the archive tree.")
+    @click.option("--archives", metavar="DIR", type=A_PATH, help="Root of the archive tree.")
     @click.option(
         "--app-dir",
         metavar="DIR",
-        type=click.Path(path_type=Path),
+        type=A_PATH,
         help="What stored relative paths are relative to; by default the directory of the database.",
     )
     @click.option(
         "--data-dir",
         metavar="DIR",
-        type=click.Path(path_type=Path),
+        type=A_PATH,
         help="Where plans, backups, reports and runs are kept.",
     )
     @click.option("--archive-timezone", metavar="ZONE", help="IANA zone of the archive's clock; inferred if absent.")
-    @click.option(
-        "--decisions", metavar="FILE", type=click.Path(path_type=Path), help="Your decisions about names, as YAML."
-    )
+    @click.option("--decisions", metavar="FILE", type=A_PATH, help="Your decisions about names, as YAML.")
     @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
     @click.option("--no-record", is_flag=True, help="Run without Dagster; nothing is recorded in its instance.")
     @functools.wraps(command)
@@ -143,11 +144,13 @@ def validate_consistency(call: Call) -> None:
 @click.option("--insert-missing", is_flag=True, help="Also insert rows that only the archives have.")
 @click.option("--merge-duplicates", is_flag=True, help="Also merge users of one name.")
 @click.option("--add-indexes", is_flag=True, help="Also add an index on the usernames where none is.")
-@click.option("--expect-users", type=int, metavar="N", help="Lift the cap on users that come back, to exactly N.")
-@click.option("--expect-rows", type=int, metavar="N", help="Lift the cap on inserted rows, to exactly N.")
+@click.option(
+    "--expect-users", type=EXPECTED_NUMBER, metavar="N", help="Lift the cap on users that come back, to exactly N."
+)
+@click.option("--expect-rows", type=EXPECTED_NUMBER, metavar="N", help="Lift the cap on inserted rows, to exactly N.")
 @click.option(
     "--expect-overwrites",
-    type=int,
+    type=EXPECTED_NUMBER,
     metavar="N",
     help="Lift the cap on references that resolve and are overwritten, to exactly N.",
 )
@@ -160,7 +163,9 @@ def reconstruct(call: Call, **options: Any) -> None:
 
 
 @main.command("recover-users-from-archives")
-@click.option("--expect-users", type=int, metavar="N", help="Lift the cap on users that come back, to exactly N.")
+@click.option(
+    "--expect-users", type=EXPECTED_NUMBER, metavar="N", help="Lift the cap on users that come back, to exactly N."
+)
 @execute_option
 @selection_options
 @site_options
@@ -378,6 +383,7 @@ class _clear_errors:
         """Nothing is to be prepared."""
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        error = error_of_the_place(error) or error
         if not isinstance(error, ThyWillError):
             return
         if self._as_json:

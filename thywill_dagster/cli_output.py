@@ -83,11 +83,14 @@ def print_dry_run(console: Console, content: Mapping[str, Any], command: str) ->
     is_any_ready = any(
         counts["planned"] > counts["needs_review"] + counts["skipped"] for counts in content["actions"].values()
     )
-    advice = (
-        f"To do it: thywill-dagster {plain(command)} --execute"
-        if is_any_ready
-        else "There is nothing that could be done automatically."
-    )
+    _print_dry_run_end(console, is_any_ready=is_any_ready, is_by_id=command == "reconstruct-from-archives")
+
+
+def _print_dry_run_end(console: Console, *, is_any_ready: bool, is_by_id: bool = False) -> None:
+    advice = "There is nothing that could be done automatically."
+    if is_any_ready:
+        exactly = "; with --plan-id and the id of this plan, exactly this" if is_by_id else ""
+        advice = f"To do it: the same command with --execute{exactly}."
     console.print(f"[bold]Dry run: nothing was changed.[/bold] {advice}")
 
 
@@ -99,14 +102,15 @@ def print_guards(console: Console, content: Mapping[str, Any], command: str) -> 
         table.add_row(plain(name), "dropped")
     for name in guards["created"]:
         table.add_row(plain(name), "created")
-    if not table.row_count:
+    is_any_ready = table.row_count > 0
+    if not is_any_ready:
         table.add_row("none", "all as it should be")
     console.print(table)
     for column, count in guards["orphans"].items():
         if count:
             console.print(f"{count} rows of {plain(column)} break the rule already; they stay as they are.")
     if content["mode"] == "dry_run":
-        console.print(f"[bold]Dry run: nothing was changed.[/bold] To do it: thywill-dagster {command} --execute")
+        _print_dry_run_end(console, is_any_ready=is_any_ready)
 
 
 def print_executed(console: Console, content: Mapping[str, Any], *, is_undo: bool) -> None:

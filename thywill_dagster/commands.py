@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from thywill_dagster import answers, chain
-from thywill_dagster.errors import ThyWillError
+from thywill_dagster.errors import ThyWillError, naming_places
 from thywill_dagster.known_answers import KnownAnswer, answer_key, keep_answer, recall_answer
 from thywill_dagster.monitoring.look_store import list_looks, renew_look
 from thywill_dagster.prevention.installation import install_guards, remove_guards
@@ -171,7 +171,8 @@ def apply(settings: SiteSettings, plan_id: str, selection: chain.Selection, *, n
 def _telling_of(report: ApplyReport) -> Iterator[None]:
     """What cannot be verified has been written all the same: the error says so, and how to take it back."""
     try:
-        yield
+        with naming_places():
+            yield
     except ThyWillError as error:
         if not report.has_written:
             raise
@@ -191,7 +192,7 @@ def undo(settings: SiteSettings, run_id: str, *, execute: bool, now: Callable[[]
 
     Raises:
         UsageError: there is no such run.
-        RefusedError: another run is writing, the backup cannot be made, or guards are installed.
+        RefusedError: another run is writing, or the backup cannot be made.
         CouldNotLookError: the database cannot be read.
     """
     before = chain.look_at(settings, now=now)

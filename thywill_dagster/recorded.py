@@ -5,7 +5,10 @@ Imported only by commands that record: Dagster takes most of a second to import.
 
 from __future__ import annotations
 
+import logging
 import os
+import sqlite3
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -17,12 +20,23 @@ import dagster as dg
 
 from thywill_dagster.build import build_definitions
 from thywill_dagster.commands import Answer, read_answer
-from thywill_dagster.errors import ThyWillError
+from thywill_dagster.errors import CouldNotLookError, ThyWillError, error_of_the_place
 from thywill_dagster.repair.plan_files import make_private_folder, write_private
 from thywill_dagster.settings import SiteSettings, has_password
 from thywill_dagster.store.engine import database_file
 
 HOME_VARIABLE = "DAGSTER_HOME"
+
+_OF_THE_DISK = (
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_PERM,
+)
+"""Primary result codes of SQLite that say something about a place, not about a statement."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +70,48 @@ def run_recorded(settings: SiteSettings, job: RecordedJob) -> Answer:
         "ops": {name: {"config": dict(values)} for name, values in job.steps.items()},
         "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
     }
-    with _private_files(), dg.DagsterInstance.get() as instance:
-        try:
-            run = definition.execute_in_process(
-                run_config=config, instance=instance, tags={"thywill/command": job.command}
+    run_id = str(uuid.uuid4())
+    try:
+        with _private_files(), dg.DagsterInstance.get() as instance:
+            definition.execute_in_process(
+                run_config=config, instance=instance, run_id=run_id, tags={"thywill/command": job.command}
             )
-        except dg.Failure as failure:
-            if isinstance(failure.__cause__, ThyWillError):
-                raise failure.__cause__ from None
+    except dg.Failure as failure:
+        if isinstance(failure.__cause__, ThyWillError):
+            raise failure.__cause__ from None
+        raise
+    except Exception as error:
+        if (reason := _refused_by_the_system(error)) is None:
             raise
-    return read_answer(settings, run.run_id)
+        return _answer_without_record(settings, run_id, reason)
+    return read_answer(settings, run_id)
+
+
+def _refused_by_the_system(error: BaseException) -> str | None:
+    """What the system says of the place where the run was being recorded; None if something else went wrong."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, sqlite3.Error) and getattr(seen, "sqlite_errorcode", 0) & 0xFF in _OF_THE_DISK:
+            return str(seen)
+        if error_of_the_place(seen) is not None:
+            return str(seen)
+        seen = seen.__cause__ or seen.__context__
+    return None
+
+
+def _answer_without_record(settings: SiteSettings, run_id: str, reason: str) -> Answer:
+    """The answer of a run that went to its end and could not be recorded whole.
+
+    Raises:
+        CouldNotLookError: it did not come to an answer.
+    """
+    place = f"the run cannot be recorded in {os.environ[HOME_VARIABLE]} ({reason})"
+    try:
+        answer = read_answer(settings, run_id)
+    except OSError:
+        raise CouldNotLookError(f"{place}; look at its space and its permissions, or give --no-record") from None
+    logger.warning("%s, so the UI does not show all of it", place)
+    return answer
 
 
 @contextmanager

@@ -48,6 +48,7 @@ class CommandResult:
         run_id: the journal's run, what undo takes; None if nothing was written.
         unresolved: number of findings for which nothing can be proposed.
         ready: number of changes that an execute would carry out.
+        already_so: number of skipped changes that are there already, so that nobody has to look at them.
         is_refused: whether the database stopped the run before its end.
         verification: of an execute, what a look from scratch says about it; None if nothing was executed.
     """
@@ -65,6 +66,7 @@ class CommandResult:
     run_id: str | None = None
     unresolved: int = 0
     ready: int = 0
+    already_so: int = 0
     is_refused: bool = False
     verification: RunVerification | None = None
 
@@ -78,7 +80,8 @@ class CommandResult:
             remaining = self.ready > 0 or any(self.findings.values())
         if remaining or (self.verification is not None and self.verification.broken_promises):
             status |= DIFFERENCES_REMAIN
-        if self.unresolved or any(a["skipped"] or a["needs_review"] for a in self.actions.values()):
+        set_aside = sum(counts["skipped"] + counts["needs_review"] for counts in self.actions.values())
+        if self.unresolved or set_aside > self.already_so:
             status |= NEEDS_A_PERSON
         if self.is_refused:
             status |= REFUSED

@@ -57,9 +57,10 @@ def take_inventory(root: Path) -> Inventory:
     """
     real_root = root.resolve()
     if not real_root.is_dir():
-        raise CouldNotLookError(
-            f"the archive directory {root} does not exist: give --archives or set TEXT_ARCHIVE_BASE_DIR"
-        )
+        what = "is not a directory" if real_root.exists() else "does not exist"
+        raise CouldNotLookError(f"the archive directory {root} {what}: give --archives or set TEXT_ARCHIVE_BASE_DIR")
+    if not os.access(real_root, os.R_OK | os.X_OK):
+        raise CouldNotLookError(f"the archive directory {root} may not be read by this user: check its permissions")
     files: list[str] = []
     left_out: list[tuple[str, str]] = []
     for relative, reason in _walk(str(real_root)):

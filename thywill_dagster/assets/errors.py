@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import dagster as dg
 
-from thywill_dagster.errors import ThyWillError
+from thywill_dagster.errors import ThyWillError, naming_places
 
 
 @contextmanager
@@ -15,7 +15,8 @@ def clear_failures() -> Iterator[None]:
     The failure keeps the error as its cause, so that the command line can give its exit status.
     """
     try:
-        yield
+        with naming_places():
+            yield
     except ThyWillError as error:
         raise dg.Failure(
             description=str(error),

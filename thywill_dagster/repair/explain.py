@@ -143,7 +143,10 @@ def explain_in_plan(
         ):
             found[finding.finding_id] = finding
     if not found:
-        raise UsageError(f"nothing in the plan {plan.plan_id[:12]} has an id that begins with {subject}")
+        raise UsageError(
+            f"nothing in the plan {plan.plan_id[:12]} has an id that begins with {subject}; if it is of another plan,"
+            " give that one with --plan-id"
+        )
     if len(found) > 1:
         named = ", ".join(sorted(found)[:IDS_NAMED])
         raise UsageError(f"{len(found)} ids begin with {subject}: {named}{', ...' if len(found) > IDS_NAMED else ''}")

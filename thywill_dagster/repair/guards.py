@@ -15,6 +15,7 @@ from thywill_dagster.identity.normalise import lookup_key
 from thywill_dagster.integrity.relations import shown_key
 from thywill_dagster.repair.archived_texts import ArchivedTexts, row_of
 from thywill_dagster.repair.images import can_be_kept, is_same
+from thywill_dagster.repair.outcome import ALREADY_SO
 from thywill_dagster.repair.steps import (
     PARENT_KEYS,
     PARENTS,
@@ -139,7 +140,7 @@ class Guards:
             if cell is _NO_ROW:
                 verdict = Verdict(step, f"the row is gone since {_since(step)}", False)
             elif same_value(cell, after):
-                verdict = Verdict(step, "already so")
+                verdict = Verdict(step, ALREADY_SO)
             elif not same_value(cell, before):
                 verdict = Verdict(step, f"changed since {_since(step)}", False)
             elif parent and (reason := self._why_not_reference(batch, step, parent, present)):
@@ -218,7 +219,7 @@ class Guards:
             # A person is the id and the name; everything else may have moved on since.
             compared = ["display_name"]
         if all(is_same(table.name, name, stored.get(name), wanted[name]) for name in compared):
-            return Verdict(step, "already so")
+            return Verdict(step, ALREADY_SO)
         return Verdict(step, f"changed since {_since(step)}: another row has its key now", False)
 
     def _taken_values(
@@ -252,7 +253,7 @@ class Guards:
             key = step.action.primary_key
             row = stored.get(key)
             if row is None:
-                verdicts[key] = Verdict(step, "already so")
+                verdicts[key] = Verdict(step, ALREADY_SO)
             elif not _is_expected(table, step, row):
                 verdicts[key] = Verdict(step, f"changed since {_since(step)}", False)
             elif not can_be_kept(row):
@@ -347,9 +348,9 @@ class Guards:
         if isinstance(step.action.after, Mapping):
             if found is None:
                 return Verdict(step)
-            return Verdict(step, "already so") if is_there else Verdict(step, f"there is another index {name}", False)
+            return Verdict(step, ALREADY_SO) if is_there else Verdict(step, f"there is another index {name}", False)
         if found is None:
-            return Verdict(step, "already so")
+            return Verdict(step, ALREADY_SO)
         return Verdict(step) if is_there else Verdict(step, f"there is another index {name} now", False)
 
     def _present(self, batch: Batch, parent: Parent, wanted: Iterable[str]) -> set[str]:

@@ -10,6 +10,9 @@ from typing import Literal, NamedTuple, Protocol, overload
 
 OutcomeName = Literal["would_apply", "applied", "skipped", "needs_review", "failed"]
 
+ALREADY_SO = "already so"
+"""The reason of a change that was skipped because it is there; nothing about it is left to do."""
+
 
 class ActionOutcome(NamedTuple):
     """What became of one action.
@@ -129,6 +132,11 @@ class ApplyReport:
     def has_written(self) -> bool:
         """Whether anything of the site was changed; only then does the journal know the run."""
         return any(outcome.outcome == "applied" for outcome in self.outcomes)
+
+    @property
+    def already_so(self) -> int:
+        """Number of changes that were skipped because they are there."""
+        return sum(outcome.outcome == "skipped" and outcome.reason == ALREADY_SO for outcome in self.outcomes)
 
     def counts(self) -> Mapping[str, Mapping[str, int]]:
         """Action name to outcome name to number of actions."""

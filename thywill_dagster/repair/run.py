@@ -38,6 +38,7 @@ from thywill_dagster.store.engine import (
     make_engine,
     reading,
 )
+from thywill_dagster.store.guards import read_triggers, replace_triggers
 from thywill_dagster.store.indexes import create_index, drop_index
 from thywill_dagster.store.journal import JournalRow, append_rows, count_after, last_id
 from thywill_dagster.store.online_copy import rehearsal_copy as make_rehearsal_copy
@@ -50,7 +51,13 @@ from thywill_dagster.store.rows import (
     read_rows,
     update_cells,
 )
-from thywill_dagster.store.schema import SchemaDescription, describe_schema, require_no_triggers, schema_version
+from thywill_dagster.store.schema import (
+    OWN_PREFIX,
+    SchemaDescription,
+    describe_schema,
+    require_no_triggers,
+    schema_version,
+)
 from thywill_dagster.store.writer import LockedOutError, ReplacedError, Writer, identify, require_room, require_writable
 
 POINTS = (
@@ -106,6 +113,7 @@ class Run:
         planned: Iterable[tuple[str, str, str | None]] = (),
         unmet: Mapping[str, str] | None = None,
         archives: Path | None = None,
+        without_guards: bool = False,
         batch_size: int = BATCH_SIZE,
         max_lock_seconds: float = MAX_LOCK_SECONDS,
         on_point: Callable[[str], None] = lambda name: None,
@@ -122,6 +130,7 @@ class Run:
             planned: every cell and row of the plan, also those that are not carried out.
             unmet: ids of the actions that are not carried out to why not.
             archives: root of the archive tree, for rows with texts.
+            without_guards: each transaction takes our installed guards out first and puts them back last.
             batch_size: rows of one transaction at most.
             max_lock_seconds: about how long one transaction may keep the write lock.
             on_point: called with the names in :data:`POINTS`, so that a test can interfere.
@@ -137,6 +146,7 @@ class Run:
         self._texts = ArchivedTexts(archives)
         self._guards = Guards(self._steps, planned, self._texts)
         self._guards.unmet.update(unmet or {})
+        self._without_guards = without_guards
         self._batch_size = batch_size
         self._lock_budget = max_lock_seconds * COMMIT_SHARE
         self._on_point = on_point
@@ -325,11 +335,21 @@ class Run:
 
     def _write_batch(self, connection: Connection, number: int, *, start: int) -> tuple[tuple[int, Batch], bool]:
         """One transaction's work from the step ``start`` on: (next step, what was done), is it the last."""
-        assert self._writer is not None
         if schema_version(connection) != self._schema_version:
             # The application migrates its schema when it starts, which can be now.
             self._require_schema(describe_schema(connection))
+        guards = read_triggers(connection, OWN_PREFIX) if self._without_guards else {}
+        replace_triggers(connection, drop=guards, create=())
         batch = Batch(connection, number)
+        done = self._write_segments(batch, start)
+        replace_triggers(connection, drop=(), create=guards.values())
+        batch.schema_version = schema_version(connection)
+        return (done, batch), done == len(self._steps)
+
+    def _write_segments(self, batch: Batch, start: int) -> int:
+        """Writes as many segments as a batch may hold; returns the step after them."""
+        assert self._writer is not None
+        connection = batch.connection
         first_journal_id = last_id(connection)
         written, done, end = 0, start, min(len(self._steps), start + self._batch_size)
         while done < end:
@@ -347,8 +367,7 @@ class Run:
                 " stopped, please report this as a bug"
             )
         self._require_resolved(batch)
-        batch.schema_version = schema_version(connection)
-        return (done, batch), done == len(self._steps)
+        return done
 
     def _segment(self, start: int, end: int) -> Sequence[Step]:
         """The next steps that can be judged together: none depends on another one or on its row or cell."""

@@ -13,15 +13,14 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
-from thywill_dagster.errors import RefusedError, UsageError
+from thywill_dagster.errors import UsageError
 from thywill_dagster.repair.apply import require_bounds
-from thywill_dagster.repair.outcome import LeftChange, Outcomes, UndoReport
+from thywill_dagster.repair.outcome import ALREADY_SO, LeftChange, Outcomes, UndoReport
 from thywill_dagster.repair.run import BATCH_SIZE, MAX_LOCK_SECONDS, Run, utc_now
 from thywill_dagster.repair.steps import Steps, inverse_of
 from thywill_dagster.store.collector import collector_paused
 from thywill_dagster.store.engine import make_engine, make_snapshot_engine, reading
 from thywill_dagster.store.journal import JournalRow, find_undone, list_runs, read_run
-from thywill_dagster.store.schema import own_triggers
 from thywill_dagster.store.writer import new_run_id
 
 RUNS_NAMED = 10
@@ -56,8 +55,8 @@ def undo_run(
 
     Raises:
         UsageError: there is no such run, or a bound makes no sense.
-        RefusedError: another run is writing, the backup cannot be made, or the database has triggers; nothing has
-            been written.
+        RefusedError: another run is writing, the backup cannot be made, or the database has triggers of others;
+            nothing has been written.
         CouldNotLookError: the database is missing, unsupported or unreadable.
     """
     require_bounds(batch_size=batch_size, max_lock_seconds=max_lock_seconds)
@@ -68,7 +67,6 @@ def undo_run(
     with reading(engine) as connection:
         changes = _changes_of(connection, run_id)
         undone = find_undone(connection, run_id)
-        _require_no_guards(connection, changes)
     with collector_paused():
         changes.reverse()
         outcomes = Outcomes(changes)
@@ -80,6 +78,8 @@ def undo_run(
             Steps([inverse_of(row) for row in changes], open_changes, undoes=changes),
             outcomes,
             run_id=new_run_id(now()),
+            # What was there before may have been dangling, which they reject.
+            without_guards=True,
             planned=((row.table, row.primary_key, row.column) for row in changes),
             archives=archives,
             batch_size=batch_size,
@@ -113,20 +113,11 @@ def _changes_of(connection: Connection, run_id: str) -> list[JournalRow]:
     raise UsageError(f"there is no run {run_id} in the journal of this database; the last ones are {', '.join(runs)}")
 
 
-def _require_no_guards(connection: Connection, changes: Sequence[JournalRow]) -> None:
-    """What was there before may have been dangling, which the installed guards reject."""
-    if found := own_triggers(connection, {row.table for row in changes}):
-        raise RefusedError(
-            f"the guard {found[0]} may reject what was there before; run thywill-dagster remove-guards --execute, then"
-            f" thywill-dagster undo {changes[0].run_id} --execute, then thywill-dagster install-guards --execute"
-        )
-
-
 def _left(changes: Sequence[JournalRow], outcomes: Outcomes, open_changes: Iterable[int]) -> tuple[LeftChange, ...]:
     left = []
     for position in open_changes:
         row, outcome = changes[position], outcomes[position]
-        if outcome.outcome in ("skipped", "failed") and outcome.reason != "already so":
+        if outcome.outcome in ("skipped", "failed") and outcome.reason != ALREADY_SO:
             left.append(
                 LeftChange(table=row.table, primary_key=row.primary_key, column=row.column, reason=outcome.reason)
             )

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from thywill_dagster.errors import RefusedError
 from thywill_dagster.store.engine import database_file, driver_connection, make_snapshot_engine, reading
+from thywill_dagster.store.leftovers import PARTIAL_SUFFIX, remove_leftovers
 from thywill_dagster.store.online_copy import (
     check_integrity,
     copy_online,
@@ -53,10 +54,11 @@ def make_backup(
     """
     source = database_file(database)
     make_private(directory)
+    remove_leftovers(directory)
     _require_space(source, directory)
     stamp = now().astimezone(UTC).strftime("%Y%m%dT%H%M%S%fZ")
     path = directory / f"backup-{stamp}-{run_id}.db"
-    partial = path.with_suffix(".partial")
+    partial = path.with_suffix(PARTIAL_SUFFIX)
     try:
         partial.unlink(missing_ok=True)
         counted = copy_online(source, partial).row_counts

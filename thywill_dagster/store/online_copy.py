@@ -23,6 +23,7 @@ from sqlalchemy.sql.elements import quoted_name
 
 from thywill_dagster.errors import CouldNotLookError
 from thywill_dagster.store.engine import READER_BUSY_MS, is_busy, sqlite_uri, unreadable
+from thywill_dagster.store.leftovers import RECOVERY_PREFIX, REHEARSAL_PREFIX, remove_leftovers
 
 STEP_PAGES = (2000, 8000, 32_000, 128_000)
 """8 MB at the usual page size: some milliseconds of a shared lock, and most sites fit in one step. A site that writes
@@ -123,7 +124,7 @@ def rehearsal_copy(source: Path, directory: Path, start_from: Path | None = None
     Raises:
         CouldNotLookError: it cannot be copied.
     """
-    with private_directory(directory, "rehearsal-") as private:
+    with private_directory(directory, REHEARSAL_PREFIX) as private:
         copy = private / "rehearsal.db"
         if start_from is None:
             copy_online(source, copy)
@@ -136,6 +137,7 @@ def rehearsal_copy(source: Path, directory: Path, start_from: Path | None = None
 def private_directory(parent: Path, prefix: str) -> Iterator[Path]:
     """A new directory with mode 0700 under ``parent``, removed with its content at the end."""
     make_private(parent)
+    remove_leftovers(parent)
     with tempfile.TemporaryDirectory(prefix=prefix, dir=parent, ignore_cleanup_errors=True) as name:
         yield Path(name)
 
@@ -329,7 +331,7 @@ def _copy_recovered(source: Path, target: Path) -> CopiedFrom:
     The journal is copied before the database: while it stays as it is, all that can happen to the database is that
     somebody plays it back, and playing it back once more changes nothing.
     """
-    with private_directory(target.parent, "recovery-") as folder:
+    with private_directory(target.parent, RECOVERY_PREFIX) as folder:
         copy = folder / "database"
         files = {journal_file(source): journal_file(copy), wal_file(source): wal_file(copy), source: copy}
         for _ in range(RESTARTS_PER_STEP):

@@ -190,13 +190,6 @@ def require_no_triggers(schema: SchemaDescription, tables: Iterable[str]) -> Non
             )
 
 
-def own_triggers(connection: Connection, tables: Iterable[str]) -> list[str]:
-    """Names of our own triggers on these tables, sorted."""
-    found = connection.execute(text("SELECT name, tbl_name FROM sqlite_master WHERE type = 'trigger' ORDER BY name"))
-    wanted = set(tables)
-    return [name for name, table in found if is_own(name) and table in wanted]
-
-
 def data_version(connection: Connection) -> int:
     """SQLite's count, for this connection, of the changes that others have committed; equal only if there were none.
 

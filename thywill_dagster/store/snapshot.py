@@ -30,6 +30,7 @@ from thywill_dagster.store.engine import (
     make_snapshot_engine,
     reading,
 )
+from thywill_dagster.store.leftovers import PARTIAL_PREFIX, remove_leftovers
 from thywill_dagster.store.online_copy import (
     check_integrity,
     copy_online,
@@ -102,11 +103,12 @@ def take_snapshot(
     """
     source = database_file(database)
     make_private(directory)
+    remove_leftovers(directory)
     taken_at = now()
     state = _source_state(source)
     if (known := _unchanged(directory, state)) is not None:
         return _describe(known, {**_facts(known), "taken_at": taken_at.isoformat()})
-    partial = directory / f"partial-{os.getpid()}-{time.monotonic_ns()}.db"
+    partial = directory / f"{PARTIAL_PREFIX}{os.getpid()}-{time.monotonic_ns()}.db"
     try:
         seen = copy_online(source, partial)
         digest = _sha256(partial)

@@ -2,17 +2,24 @@
 
 import hashlib
 import os
+import resource
 import shutil
 import sqlite3
-from collections.abc import Callable
-from contextlib import closing
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from thywill_dagster import chain, commands
+from thywill_dagster.cli import main
 from thywill_dagster.errors import CouldNotLookError
+from thywill_dagster.sample.generator import SampleSite
 from thywill_dagster_tests.command_line.test_commands import RECORDING, call
 from thywill_dagster_tests.sites import Site
 
@@ -47,12 +54,18 @@ def as_a_directory(site: Site) -> None:
     site.site.database.mkdir()
 
 
+def with_a_file_for_the_archives(site: Site) -> None:
+    shutil.rmtree(site.site.archives)
+    site.site.archives.write_text("not a folder")
+
+
 def with_a_file_for_the_data(site: Site) -> None:
     site.data_dir.write_text("not a folder")
 
 
 BROKEN: dict[str, tuple[Breakage, str]] = {
     "no archives": (without_archives, "holds no file that can be read"),
+    "a file for archives": (with_a_file_for_the_archives, "text_archives is not a directory: give --archives"),
     "later schema": (by_sql("ALTER TABLE prayer ADD author_username TEXT"), "of the later ThyWill schema"),
     "missing table": (by_sql("DROP TABLE prayermark"), "it lacks table prayermark; check --database"),
     "missing column": (
@@ -120,6 +133,71 @@ def test_what_is_known_of_the_archives_and_cannot_be_kept_is_said(damaged: Site,
 
     assert done.returncode == 12
     assert "all archive files are read again the next time" in done.stderr
+
+
+def test_places_of_another_user_are_named(lent: Site) -> None:
+    # Once as this user, so that everything is loaded and every folder there.
+    CliRunner().invoke(main, ["validate-consistency", *lent.arguments(), "--no-record"])
+    before = digest_of(lent)
+    for path in (lent.data_dir, *lent.data_dir.rglob("*")):
+        path.chmod(0o777)
+    for place in (chain.SiteFolders.of(lent.settings).snapshots, lent.site.archives):
+        with out_of_reach(place):
+            done = CliRunner().invoke(main, ["reconstruct-from-archives", *lent.arguments(), "--no-record"])
+
+        assert done.exit_code == 32
+        assert done.stderr.startswith("thywill-dagster: could not look: ")
+        assert str(place) in done.stderr
+        assert len(done.stderr.strip().split("\n")) == 1
+    assert digest_of(lent) == before
+
+
+@pytest.fixture
+def lent(built_site: Path) -> Iterator[Site]:
+    """A site in a folder that any user may enter."""
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name) / "site"
+        shutil.copytree(built_site, root)
+        for path in (Path(name), root, *root.rglob("*")):
+            path.chmod(0o777 if path.is_dir() else 0o666)
+        site = SampleSite(root=root, database=root / "thywill.db", archives=root / "text_archives")
+        yield Site(site, Path(name) / "data")
+
+
+@contextmanager
+def out_of_reach(place: Path) -> Iterator[None]:
+    """Nobody may use the place meanwhile. Root needs no permission, so a test that is run as root is nobody's then."""
+    mode = place.stat().st_mode
+    is_root = os.getuid() == 0
+    place.chmod(0)
+    if is_root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if is_root:
+            os.seteuid(0)
+        place.chmod(mode)
+
+
+@RECORDING
+@pytest.mark.parametrize("largest", [50_000, 250_000])
+def test_a_disk_that_takes_no_more_is_said_in_one_sentence(damaged: Site, record: list[str], largest: int) -> None:
+    before = digest_of(damaged)
+
+    done = subprocess.run(
+        [sys.executable, "-m", "thywill_dagster.cli", "reconstruct-from-archives", *damaged.arguments(), *record],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest)),
+    )
+
+    assert done.returncode == 32
+    assert "Traceback" not in done.stderr
+    assert done.stderr.strip().split("\n")[-1].startswith("thywill-dagster: could not look: ")
+    assert digest_of(damaged) == before
 
 
 def test_an_answer_that_cannot_be_kept_is_said(damaged: Site) -> None:

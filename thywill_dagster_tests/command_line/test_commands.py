@@ -162,6 +162,27 @@ def test_only_the_selected_changes_are_made(damaged: Site) -> None:
     assert done.returncode & 8
 
 
+def test_a_plan_that_is_applied_already_leaves_nothing_to_a_person(damaged: Site) -> None:
+    planned = call("reconstruct-from-archives", "--merge-duplicates", *damaged.arguments(), "--json", "--no-record")
+    plan_id = json.loads(planned.stdout)["plan_id"]
+    first, second = (
+        call(
+            "reconstruct-from-archives",
+            "--execute",
+            "--plan-id",
+            plan_id,
+            *damaged.arguments(),
+            "--json",
+            "--no-record",
+        )
+        for _ in range(2)
+    )
+    assert (first.returncode, second.returncode) == (0, 0)
+    counts = json.loads(second.stdout)["actions"].values()
+    assert sum(n["applied"] for n in counts) == 0
+    assert sum(n["skipped"] for n in counts) == sum(n["planned"] for n in counts) > 0
+
+
 def test_a_dry_run_says_last_that_it_was_one(damaged: Site) -> None:
     done = call("reconstruct-from-archives", "--dry-run", *damaged.arguments(), "--no-record")
     assert done.stdout.rstrip().split("\n")[-1].startswith("Dry run: nothing was changed.")

@@ -10,9 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from thywill_dagster import chain
-from thywill_dagster.errors import RefusedError, UsageError
+from thywill_dagster.errors import UsageError
 from thywill_dagster.integrity.relations import shown_key
+from thywill_dagster.prevention.installation import guards_present, install_guards
 from thywill_dagster.repair.outcome import UndoReport
+from thywill_dagster.repair.undo import undo_run
 from thywill_dagster.sample.damage_profile import DamageProfile
 from thywill_dagster.sample.generator import SampleSize
 from thywill_dagster.store.backup import list_backups
@@ -216,17 +218,61 @@ def test_a_crashed_undo_is_finished_by_another(damaged):
     assert application_tables(damaged.database) == before
 
 
-def test_installed_guards_are_named_instead_of_fought(damaged):
+def test_guards_stay_and_reject_nothing_of_an_undo(damaged):
+    before = application_tables(damaged.database)
     report = damaged.execute(damaged.propose())
-    damaged.change("CREATE TRIGGER thywill_dagster_guard_prayer BEFORE UPDATE ON prayer WHEN 0 BEGIN SELECT 1; END")
+    install_guards(str(damaged.database), execute=True, now=damaged.now)
+    triggers = "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' ORDER BY name"
+    guards = damaged.query(triggers)
+    seen = []
+
+    def look_from_outside(point: str) -> None:
+        if point == "after_commit":
+            seen.append(damaged.query(triggers))
+
+    undone = undo_run(
+        report.run_id,
+        str(damaged.database),
+        backup_directory=damaged.database.parent / "backups",
+        dry_run=False,
+        batch_size=20,
+        on_point=look_from_outside,
+        now=damaged.now,
+    )
+
+    assert undone.problem == ""
+    assert undone.left == ()
+    assert application_tables(damaged.database) == before
+    assert len(seen) > 1
+    assert all(found == guards for found in seen)
+    assert guards_present(str(damaged.database)).state == "present"
+    assert guards_present(str(damaged.database)).ignored_deletions == 0
+
+
+def test_guards_stay_when_an_undo_crashes(damaged):
+    report = damaged.execute(damaged.propose())
+    install_guards(str(damaged.database), execute=True, now=damaged.now)
+    repaired = application_tables(damaged.database)
+
+    def crash(point: str) -> None:
+        if point == "before_commit":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        undo(damaged, report.run_id, on_point=crash)
+
+    assert guards_present(str(damaged.database)).state == "present"
+    assert application_tables(damaged.database) == repaired
+
+
+def test_a_dry_run_of_an_undo_does_not_mind_guards(damaged):
+    report = damaged.execute(damaged.propose())
+    install_guards(str(damaged.database), execute=True, now=damaged.now)
     before = sha256(damaged.database)
 
-    with pytest.raises(
-        RefusedError,
-        match=f"run thywill-dagster remove-guards --execute, then thywill-dagster undo {report.run_id} --execute",
-    ):
-        undo(damaged, report.run_id)
+    undone = undo(damaged, report.run_id, execute=False)
 
+    assert outcomes(undone) == {"would_apply"}
     assert sha256(damaged.database) == before
 
 

@@ -275,6 +275,7 @@ class ParsedFile:
         questions: what the reading depended on beside the bytes.
         broken_names: what stood in the name's place of lines that begin like an entry and end like none: the
             first part of a name with a line break leaves such a line.
+        doubts: dates that may be the end of an inviter's name, see :mod:`thywill_dagster.archives.hidden_days`.
         tag: first line of the tag in a prayer file's header; None without one.
     """
 
@@ -286,6 +287,7 @@ class ParsedFile:
     problems: list[tuple[int, str]] = field(default_factory=list)
     questions: list[Question] = field(default_factory=list)
     broken_names: list[str] = field(default_factory=list)
+    doubts: list[tuple[int, int, int]] = field(default_factory=list)
     tag: str | None = None
 
     def add_problem(self, line: int, reason: str) -> None:

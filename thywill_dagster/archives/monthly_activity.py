@@ -12,7 +12,9 @@ What can forge lines in it, and what is done about it:
 - Both parts of such a name may look like an entry. It had forty characters at most, so an entry taints the line
   right behind it if both are short enough for that.
 - A date header stands behind an empty line and lies in the file's month. Under any other the entries are tainted,
-  and so are those under a date that may be part of a name and contradicts the order of days.
+  and so are those under a date that may be part of a name, if it contradicts the order of days or nothing confirms
+  it, and those of days whose header such a date may have kept from being written; see
+  :mod:`thywill_dagster.archives.hidden_days`.
 - A last line without a line break may be cut off, and with it an id or a name; so may a line with nothing between
   it and the next date, because that began with a line break.
 - A file without its title has lost its beginning, and with it perhaps that of a tag.
@@ -22,7 +24,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from itertools import takewhile
@@ -32,6 +34,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from thywill_dagster.archives.hidden_days import Day, end_of_day, lines_of_hidden_days
 from thywill_dagster.archives.line_table import NOT_A_TIME, LineTable, Mask, first_true
 from thywill_dagster.archives.lines import (
     OVERLONG,
@@ -53,6 +56,7 @@ ID_LENGTH = 32
 
 _TITLE = re.compile(r"Activity for [A-Za-z]+ [0-9]{4}")
 _DATE = re.compile(DATE_PATTERN)
+_DATE_AT_END = re.compile(DATE_PATTERN + r"\Z")
 _ID = r"([0-9A-Za-z_-]+)"
 _TAGGED = re.compile(rf"(.+?) submitted prayer {_ID} \((.*)", re.DOTALL)
 _TAGGED_WORDS = " submitted prayer "
@@ -141,6 +145,8 @@ class _State:
     bad_lines: list[int] = field(default_factory=list)
     suspects: list[int] = field(default_factory=list)
     """Numbers of lines that a name with a line break may have forged."""
+    other_dates: list[Day] = field(default_factory=list)
+    """Dates that are, or may be, part of an entry."""
     taken: list[tuple[int, int]] = field(default_factory=list)
     """First and last index of lines that belong to the entry before them."""
 
@@ -216,12 +222,14 @@ class _Reader:
                 if extra:
                     taken_until = index + extra
                     self.state.taken.append((index + 1, taken_until))
+                    self._find_dates(index + 1, taken_until)
         events = None if regular is None else self._keep_regular(regular, special)
         for first, last in self.state.taken:
             number_of_empty -= int(empty[first : last + 1].sum())
         if number_of_empty:
             self.parsed.counts["blank"] += number_of_empty
         self._taint_neighbours(events)
+        self._taint_hidden_days(events)
         return events
 
     # Regular lines, in columns.
@@ -379,9 +387,12 @@ class _Reader:
         while above > max(0, index - BROKEN_NAME_LENGTH) and self.table.starts[above] == self.table.ends[above]:
             above -= 1
         before = self.state.midnights[-1] if self.state.midnights else None
+        if self.state.taken and self.state.taken[-1][1] == above:
+            # Lines of a known name, which may be the beginning of a longer one.
+            above = self.state.taken[-1][0] - 1
         invitation = above + 1 if self._may_end_name(above, index) else 0
         reason = ""
-        if above == index - 1:
+        if self.table.starts[index - 1] != self.table.ends[index - 1]:
             reason = "a date header within other lines"
             self.state.bad_lines.append(index + 1)
         elif self.state.bad_lines and self.state.bad_lines[-1] == above + 1:
@@ -394,6 +405,8 @@ class _Reader:
                 self.state.suspects.append(invitation)
             elif before.invitation:
                 self._doubt_day(before)
+        if reason or invitation:
+            self.state.other_dates.append((index, day))
         self.state.midnight, self.state.is_dated = day, not reason
         self.state.midnights.append(_Day(index, day, not reason, invitation))
         if reason:
@@ -402,11 +415,19 @@ class _Reader:
             self.parsed.counts["date"] += 1
         return 0
 
+    def _find_dates(self, first: int, last: int) -> None:
+        """Looks for dates on the lines that belong to an entry."""
+        for index in range(first, last + 1):
+            if (day := parse_date(self.table.line(index))) is not None:
+                self.state.other_dates.append((index, day))
+
     def _may_end_name(self, above: int, index: int) -> bool:
         """Whether a name may begin as the inviter on one line and end on another."""
+        if index - above > BROKEN_NAME_LENGTH:
+            return False
         _, phrase, inviter = self.table.line(above).rpartition(_INVITED)
-        following = self.table.line(index)
-        return bool(phrase) and len(inviter) + index - above + len(following) <= BROKEN_NAME_LENGTH
+        further = sum(len(self.table.line(i)) + 1 for i in range(above + 1, index + 1))
+        return bool(phrase) and len(inviter) + further <= BROKEN_NAME_LENGTH
 
     def _doubt_day(self, day: _Day) -> None:
         self.state.midnights[-1] = replace(day, is_sure=False)
@@ -446,7 +467,15 @@ class _Reader:
             self.parsed.counts["continuation"] += longer[1]
         self.parsed.counts["registration"] += 1
         self.parsed.registrations.append((index + 1, name, at, inviter, SOURCE, is_tainted, is_ambiguous))
+        if date := _DATE_AT_END.search(self.table.line(index + extra)):
+            self._suspect_first_of(date.group(), index + extra + 1)
         return extra
+
+    def _suspect_first_of(self, date: str, index: int) -> None:
+        """Behind an entry that ends with a date, the application writes the first of that day without a header."""
+        is_present = parse_date(date) == self.state.midnight
+        if not is_present and index < len(self.table) and self.table.line(index):
+            self.state.suspects.append(index + 1)
 
     def _add_event(self, index: int, kind: str, prayer_id: str, person: str, at: int, is_tainted: bool) -> None:
         self.parsed.counts["event"] += 1
@@ -509,14 +538,50 @@ class _Reader:
             )
         )
         at = np.searchsorted(entries, np.array(self.state.bad_lines, dtype=np.int64))
-        near = {int(entries[i]) for i in {*(at - 1).tolist(), *at.tolist()} if 0 <= i < len(entries)}
-        near.update(self.state.suspects)
-        if events is not None:
-            events.is_tainted |= np.isin(regular, np.array(sorted(near), dtype=np.int64))
-        self.parsed.events = [(*row[:-1], row[-1] or row[0] in near) for row in self.parsed.events]
-        self.parsed.registrations = [
-            (*row[:-2], row[-2] or row[0] in near, row[-1]) for row in self.parsed.registrations
+        near = [int(entries[i]) for i in {*(at - 1).tolist(), *at.tolist()} if 0 <= i < len(entries)]
+        is_near = np.zeros(len(self.table), dtype=bool)
+        is_near[np.array([*near, *(line for line in self.state.suspects if line)], dtype=np.int64) - 1] = True
+        self._taint(events, is_near)
+
+    def _taint_hidden_days(self, events: MonthlyEvents | None) -> None:
+        """Taints what may be of a day whose header is missing; notes the days that another file must confirm."""
+        days, end = self.state.midnights, len(self.table)
+        indices = [day.index for day in days]
+        self.parsed.doubts += [
+            (day.invitation, day.index + 2, end_of_day(indices, place, end))
+            for place, day in enumerate(days)
+            if day.invitation and day.is_sure
         ]
+        if not self.state.other_dates:
+            return
+        headers = [(day.index, day.midnight) for day in days]
+        edges = np.zeros(end + 1, dtype=np.int64)
+        for first, last in lines_of_hidden_days(headers, self.state.other_dates, end):
+            if first <= last:
+                edges[first] += 1
+                edges[last + 1] -= 1
+        is_hidden = np.cumsum(edges[:-1]) > 0
+        if is_hidden.any():
+            self._taint(events, is_hidden)
+
+    def _taint(self, events: MonthlyEvents | None, chosen: Mask) -> None:
+        """Taints the entries that begin on the chosen lines."""
+        if events is not None:
+            events.is_tainted |= chosen[events.line - 1]
+        parsed = self.parsed
+        parsed.events = [
+            (*row[:-1], row[-1] or is_chosen)
+            for row, is_chosen in zip(parsed.events, self._are_chosen(parsed.events, chosen), strict=True)
+        ]
+        parsed.registrations = [
+            (*row[:-2], row[-2] or is_chosen, row[-1])
+            for row, is_chosen in zip(parsed.registrations, self._are_chosen(parsed.registrations, chosen), strict=True)
+        ]
+
+    @staticmethod
+    def _are_chosen(rows: Sequence[tuple[object, ...]], chosen: Mask) -> Sequence[bool]:
+        flags: list[bool] = chosen[np.array([row[0] for row in rows], dtype=np.int64) - 1].tolist()
+        return flags
 
 
 @dataclass(slots=True)

@@ -246,11 +246,10 @@ def read_activity(
         taint_next = False
         # Any words may be the first part of a name, if that leaves enough of it for the next line.
         room = BROKEN_NAME_LENGTH - len(line.partition(_SEPARATOR)[2]) - 1 if entry.kind == "other" else 0
-        if in_text:
-            is_tainted = True
-        else:
-            parsed.counts["continuation"] += known or 0
-            index += known or 0
+        parsed.counts["continuation"] += known or 0
+        index += known or 0
+        # A known text may be the beginning of a lost one.
+        is_tainted |= entry.text is not None
 
 
 def _owner_of_temporary(text: str, path: str, context: ReadingContext, parsed: ParsedFile) -> str:

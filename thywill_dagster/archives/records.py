@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from thywill_dagster.archives.broken_names import taint_suspects
+from thywill_dagster.archives.hidden_days import taint_doubtful_days
 from thywill_dagster.archives.model import (
     ACCOUNT_COLUMNS,
     ACCOUNTING_COLUMNS,
@@ -25,6 +26,7 @@ from thywill_dagster.archives.model import (
     ArchiveRecords,
     make_frame,
 )
+from thywill_dagster.archives.registration_file import SOURCE as USERS_FILE
 from thywill_dagster.archives.tables import EVENT_KINDS, RULES, SOURCES, Tables, count_by_rule
 
 _TEXT = pa.large_string()
@@ -42,6 +44,7 @@ def make_records(tables: Tables, left_out: Sequence[tuple[str, str]], read: Sequ
     events, registrations = taint_suspects(
         tables["broken_names"]["name"].unique().to_pylist(), tables["events"], tables["registrations"], EVENT_KINDS
     )
+    events, registrations = taint_doubtful_days(tables["doubts"], events, registrations, USERS_FILE)
     repeated = _count_repeated(tables, events)
     return ArchiveRecords(
         files=_files_frame(files, repeated, read),

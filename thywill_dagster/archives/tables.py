@@ -97,6 +97,7 @@ ACCOUNTS = pa.schema(
 PROBLEMS = pa.schema([("file", pa.int32()), ("line", pa.int32()), ("reason", _WORD)])
 QUESTIONS = pa.schema([("file", pa.int32()), ("about", _WORD), ("subject", _TEXT)])
 BROKEN_NAMES = pa.schema([("file", pa.int32()), ("name", _TEXT)])
+DOUBTS = pa.schema([("file", pa.int32()), ("line", pa.int32()), ("first", pa.int32()), ("last", pa.int32())])
 
 SCHEMAS: Mapping[str, pa.Schema] = {
     "files": FILES,
@@ -107,6 +108,7 @@ SCHEMAS: Mapping[str, pa.Schema] = {
     "problems": PROBLEMS,
     "questions": QUESTIONS,
     "broken_names": BROKEN_NAMES,
+    "doubts": DOUBTS,
 }
 
 Tables = Mapping[str, pa.Table]
@@ -171,6 +173,7 @@ class TableBuilder:
             if parsed.prayer is None or question != ("texts", parsed.prayer[0])
         )
         self._rows["broken_names"].extend((number, name) for name in parsed.broken_names)
+        self._rows["doubts"].extend((number, *doubt) for doubt in parsed.doubts)
 
     def add_table(self, name: str, table: pa.Table) -> None:
         """Adds rows that are in columns already."""

@@ -15,9 +15,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
+
+from thywill_dagster.archives.tables import taint_ranges
 
 _TOLERANCE = 1
 """Minutes between the lines of one registration in its two files."""
@@ -118,22 +118,9 @@ def taint_doubtful_days(
         row = rows[place] if place >= 0 and rows[place][0] == file else None
         if row is None or not _is_confirmed(row[2], row[4], row[3], known):
             ranges.setdefault(file, []).extend([(row[1], line) if row else (line, line), (first, last)])
-    return _taint(events, ranges), _taint(registrations, ranges)
+    return taint_ranges(events, ranges), taint_ranges(registrations, ranges)
 
 
 def _is_confirmed(name: str, inviter: str, minute: int, known: Mapping[tuple[str, str, bool], _Registrations]) -> bool:
     twins, own = (known.get((name, inviter, is_twin), _Registrations()).near(minute) for is_twin in (True, False))
     return len(twins) >= len(own) > 0 and all(twins)
-
-
-def _taint(table: pa.Table, ranges: Mapping[int, Sequence[tuple[int, int]]]) -> pa.Table:
-    """Taints the lines of these ranges, both ends included; rows are in order of file and line."""
-    files: npt.NDArray[np.int32] = table["file"].to_numpy()
-    lines: npt.NDArray[np.int32] = table["line"].to_numpy()
-    is_tainted = np.array(table["is_tainted"])
-    for file, of_file in ranges.items():
-        low, high = np.searchsorted(files, (file, file + 1))
-        for first, last in of_file:
-            start, stop = np.searchsorted(lines[low:high], (first, last + 1))
-            is_tainted[low + start : low + stop] = True
-    return table.set_column(table.column_names.index("is_tainted"), "is_tainted", pa.array(is_tainted))

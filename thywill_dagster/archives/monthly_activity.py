@@ -22,11 +22,10 @@ What can forge lines in it, and what is done about it:
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache, partial
+from functools import partial
 from itertools import takewhile
 
 import numpy as np
@@ -34,6 +33,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from thywill_dagster.archives.header_tags import tag_key
 from thywill_dagster.archives.hidden_days import Day, end_of_day, lines_of_hidden_days
 from thywill_dagster.archives.line_table import NOT_A_TIME, LineTable, Mask, first_true
 from thywill_dagster.archives.lines import (
@@ -160,7 +160,7 @@ def parse_monthly_activity(
         content: the file.
         month: ``YYYY-MM`` of the file.
         context: what the database knows.
-        header_tags: prayer id to the :func:`tag_key` of the tag in the header of that prayer's own file.
+        header_tags: prayer id to the key of the tag that the header of that prayer's own file proves.
         in_bulk: whether regular lines are read in columns; the answer is the same.
 
     Returns:
@@ -176,12 +176,6 @@ def parse_monthly_activity(
     is_clean = table.is_clean()
     reader = _Reader(table, month, context, header_tags, parsed, last_is_cut=is_cut, is_clean=is_clean)
     return parsed, reader.read(in_bulk=in_bulk and is_clean and not context.broken_names)
-
-
-@lru_cache(maxsize=4096)
-def tag_key(tag: str) -> str:
-    """What is kept of a tag, so that no text is."""
-    return hashlib.blake2b(tag.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 class _Reader:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from thywill_dagster.archives.header_tags import tag_key
 from thywill_dagster.archives.inventory import take_inventory
 from thywill_dagster.archives.lines import decode
 from thywill_dagster.archives.model import (
@@ -26,7 +27,7 @@ from thywill_dagster.archives.model import (
     ReadingContext,
     Telling,
 )
-from thywill_dagster.archives.monthly_activity import parse_monthly_activity, tag_key
+from thywill_dagster.archives.monthly_activity import parse_monthly_activity
 from thywill_dagster.archives.months import summarise_months
 from thywill_dagster.archives.parser import parse_archives
 from thywill_dagster.archives.prayer_file import parse_prayer_file

@@ -197,7 +197,7 @@ class FileReader:
         elif lines > MAXIMUM_LINES:
             parsed.problems.append((0, f"more than {MAXIMUM_LINES:,} lines"))
         elif kind.reader == "monthly_activity":
-            return parse_monthly_activity(content, month, self.context, self.tags.proved)
+            return parse_monthly_activity(content, month, self.context, self.tags.shown)
         elif len(content) > MAXIMUM_TEXT_BYTES:
             parsed.problems.append((0, f"larger than {MAXIMUM_TEXT_BYTES // 1024**2} MiB of lines"))
         else:
@@ -239,7 +239,8 @@ class FileReader:
         if about == "texts":
             return texts and (subject, _digest_texts(texts))
         if about == "tag":
-            return subject, texts and texts.tag, self.tags.proved.get(subject)
+            row = texts and (texts.tag, texts.is_imported, texts.created_at)
+            return subject, row, self.tags.shown.get(subject)
         if about == "owner":
             owners = self.context.prayer_id_by_path.get(subject), self.context.prayer_id_by_copy.get(subject)
             return any(owners) and (subject, *owners)

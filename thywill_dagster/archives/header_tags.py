@@ -1,7 +1,7 @@
 """The tags that headers of prayer files show, which confirm the tags in the monthly files.
 
 Only a hash of a tag is kept, so that no text of a user is. The application's importer may take a line of a text for
-the tag, and its heal tool writes what the row has into the header of a new file. So a header proves no tag if the
+the tag, and its heal tool writes what the row has into the header of a new file. So a header proves little if the
 file may have been written from an imported row; it may still contradict another.
 """
 
@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from thywill_dagster.archives.prayer_file import TEMPORARY_ID
 
-_OF_COPY = "copy:"
+_COPIED = "copied:"
 
 
 @lru_cache(maxsize=4096)
@@ -24,7 +24,7 @@ def tag_key(tag: str) -> str:
 
 def header_key(tag: str, *, may_be_copy: bool) -> str:
     """What is kept of the tag in a header; of one that may have been written from an imported row, this as well."""
-    return _OF_COPY + tag_key(tag) if may_be_copy else tag_key(tag)
+    return _COPIED + tag_key(tag) if may_be_copy else tag_key(tag)
 
 
 @dataclass(slots=True)
@@ -33,12 +33,11 @@ class HeaderTags:
 
     Attributes:
         found: prayer id and :func:`header_key` of every tag, in the order in which they were added.
-        proved: prayer id to the :func:`tag_key` that a header proves and no other contradicts.
+        shown: prayer id to the key that a header shows and no other contradicts; one of a copy, if all are copies.
     """
 
     found: list[tuple[str, str]] = field(default_factory=list)
-    proved: dict[str, str] = field(default_factory=dict)
-    _shown: dict[str, str] = field(default_factory=dict)
+    shown: dict[str, str] = field(default_factory=dict)
     _contradicted: set[str] = field(default_factory=set)
 
     def add(self, prayer_id: str, key: str) -> None:
@@ -46,9 +45,9 @@ class HeaderTags:
         self.found.append((prayer_id, key))
         if prayer_id == TEMPORARY_ID or prayer_id in self._contradicted:
             return
-        tag = key.removeprefix(_OF_COPY)
-        if self._shown.setdefault(prayer_id, tag) != tag:
+        before = self.shown.setdefault(prayer_id, key)
+        if before.removeprefix(_COPIED) != key.removeprefix(_COPIED):
             self._contradicted.add(prayer_id)
-            self.proved.pop(prayer_id, None)
-        elif key == tag:
-            self.proved[prayer_id] = tag
+            del self.shown[prayer_id]
+        else:
+            self.shown[prayer_id] = min(before, key, key=len)

@@ -23,6 +23,8 @@ What can forge lines in it, and what is done about it:
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -33,7 +35,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from thywill_dagster.archives.header_tags import tag_key
+from thywill_dagster.archives.header_tags import header_key
 from thywill_dagster.archives.hidden_days import Day, end_of_day, lines_of_hidden_days
 from thywill_dagster.archives.line_table import NOT_A_TIME, LineTable, Mask, first_true
 from thywill_dagster.archives.lines import (
@@ -145,6 +147,8 @@ class _State:
     bad_lines: list[int] = field(default_factory=list)
     suspects: list[int] = field(default_factory=list)
     """Numbers of lines that a name with a line break may have forged."""
+    copied_tags: list[int] = field(default_factory=list)
+    """Indices of lines with a tag that only a copy confirms."""
     other_dates: list[Day] = field(default_factory=list)
     """Dates that are, or may be, part of an entry."""
     taken: list[tuple[int, int]] = field(default_factory=list)
@@ -160,7 +164,7 @@ def parse_monthly_activity(
         content: the file.
         month: ``YYYY-MM`` of the file.
         context: what the database knows.
-        header_tags: prayer id to the key of the tag that the header of that prayer's own file proves.
+        header_tags: prayer id to the key of the tag that the headers of that prayer's files show.
         in_bulk: whether regular lines are read in columns; the answer is the same.
 
     Returns:
@@ -224,6 +228,7 @@ class _Reader:
             self.parsed.counts["blank"] += number_of_empty
         self._taint_neighbours(events)
         self._taint_hidden_days(events)
+        self._judge_copied_tags(events)
         return events
 
     # Regular lines, in columns.
@@ -491,15 +496,52 @@ class _Reader:
         texts = self.context.texts.get(prayer_id)
         # The file's header shows the tag's first line. Here the tag is closed right behind that line, so it
         # has no second one: a longer tag would have put its next line where the bracket stands.
-        is_closed = first.endswith(")") and self.header_tags.get(prayer_id) == tag_key(first[:-1])
+        shown = self.header_tags.get(prayer_id) if first.endswith(")") else None
+        is_closed = shown is not None and shown == header_key(first[:-1], may_be_copy=False)
+        is_copied = shown is not None and shown == header_key(first[:-1], may_be_copy=True)
         if texts is None or not texts.tag:
-            return 0 if is_closed else None
+            if is_copied:
+                self.state.copied_tags.append(index)
+            return 0 if is_closed or is_copied else None
         tag = (normalise_newlines(texts.tag) + ")").split("\n")
         extra = len(tag) - 1
         last = min(index + 1 + extra, len(self.table))
         if tag[0] != first or [self.table.line(i) for i in range(index + 1, last)] != tag[1:]:
             return None
-        return extra if is_closed or self._is_from_submission(texts, index) else None
+        if is_closed or self._is_from_submission(texts, index):
+            return extra
+        if is_copied:
+            self.state.copied_tags.append(index)
+        return extra if is_copied else None
+
+    def _judge_copied_tags(self, events: MonthlyEvents | None) -> None:
+        """Looks for what may be the end of a tag that only a copy confirms; behind such a tag everything is tainted."""
+        if not self.state.copied_tags:
+            return
+        first = min(self.state.copied_tags)
+        table = self.table
+        closed = np.flatnonzero(table.stands_at(table.ends - 1, b")") & (table.ends > table.starts))
+        submitted = Counter(str(row[2]) for row in self.parsed.events if row[1] == "submitted")
+        if events is not None:
+            submitted.update(events.prayer_id.filter(pa.array(events.kind == _SUBMITTED)).to_pylist())
+        if all(self._is_fresh(index, submitted) for index in closed[closed > first].tolist()):
+            self.parsed.copied_tag = first + 1
+        else:
+            self._taint(events, np.arange(len(table)) > first)
+
+    def _is_fresh(self, index: int, submitted: Mapping[str, int]) -> bool:
+        """Whether a line that ends like a tag tells of a submission in its own minute.
+
+        A tag can only name prayers that were there before it, and those were told of already.
+        """
+        line = self.table.line(index)
+        tagged, minute = _TAGGED.fullmatch(line[8:]), parse_clock(line[:5])
+        texts = self.context.texts.get(tagged.group(2)) if tagged else None
+        place = bisect_left(self.state.midnights, index, key=lambda day: day.index) - 1
+        if tagged is None or texts is None or texts.created_at is None or minute is None or place < 0:
+            return False
+        away = texts.created_at - self.state.midnights[place].midnight - minute
+        return abs(away) <= 1 and texts.created_at >= self.first_day and submitted[tagged.group(2)] == 1
 
     def _is_from_submission(self, texts: PrayerTexts, index: int) -> bool:
         """Whether the database has what was submitted in the minute of this line, whatever the day."""

@@ -198,7 +198,7 @@ def read_activity(
         for told in (texts.testimonies if texts else ())
     ]
     tellings.sort(key=lambda telling: max(map(len, telling[1])), reverse=True)
-    known_texts: list[list[str]] = [form for _, forms in tellings for form in forms]
+    known_texts = [list(form) for _, forms in tellings for form in forms]
     if tellings and texts:
         known_texts += [form(text).split("\n") for text in texts.other_testimonies for form in _TESTIMONY_FORMS]
     behind = lines[start:] if tellings else ()
@@ -530,7 +530,7 @@ def _known_continuation(
         if abs(told.at - entry.at) > _TELLING_TOLERANCE:
             continue
         for form in forms:
-            here = [entry.text, *lines[index : index + len(form) - 1]]
+            here = [entry.text or "", *lines[index : index + len(form) - 1]]
             if here == _ended(form, entry.end):
                 following = lines[index + len(form) - 1 : index + len(form)]
                 goes_on = following and any(_begins_like(known, [*here, *following]) for known in known_texts)

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from thywill_dagster.archives.broken_names import taint_suspects
+from thywill_dagster.archives.copied_tags import taint_what_no_other_file_tells
 from thywill_dagster.archives.hidden_days import taint_doubtful_days
 from thywill_dagster.archives.model import (
     ACCOUNT_COLUMNS,
@@ -46,6 +47,7 @@ def make_records(tables: Tables, left_out: Sequence[tuple[str, str]], read: Sequ
     )
     events, registrations = taint_doubtful_days(tables["doubts"], events, registrations, USERS_FILE)
     events = _taint_behind_known_texts(tables, events)
+    events, registrations = taint_what_no_other_file_tells(tables["copied_tags"], events, registrations)
     repeated = _count_repeated(tables, events)
     return ArchiveRecords(
         files=_files_frame(files, repeated, read),

@@ -98,6 +98,7 @@ PROBLEMS = pa.schema([("file", pa.int32()), ("line", pa.int32()), ("reason", _WO
 QUESTIONS = pa.schema([("file", pa.int32()), ("about", _WORD), ("subject", _TEXT)])
 BROKEN_NAMES = pa.schema([("file", pa.int32()), ("name", _TEXT)])
 KNOWN_ENDS = pa.schema([("file", pa.int32()), ("line", pa.int32())])
+COPIED_TAGS = pa.schema([("file", pa.int32()), ("line", pa.int32())])
 DOUBTS = pa.schema([("file", pa.int32()), ("line", pa.int32()), ("first", pa.int32()), ("last", pa.int32())])
 
 SCHEMAS: Mapping[str, pa.Schema] = {
@@ -111,6 +112,7 @@ SCHEMAS: Mapping[str, pa.Schema] = {
     "broken_names": BROKEN_NAMES,
     "doubts": DOUBTS,
     "known_ends": KNOWN_ENDS,
+    "copied_tags": COPIED_TAGS,
 }
 
 Tables = Mapping[str, pa.Table]
@@ -176,6 +178,8 @@ class TableBuilder:
         )
         self._rows["broken_names"].extend((number, name) for name in parsed.broken_names)
         self._rows["doubts"].extend((number, *doubt) for doubt in parsed.doubts)
+        if parsed.copied_tag is not None:
+            self._rows["copied_tags"].append((number, parsed.copied_tag))
         self._rows["known_ends"].extend((number, line) for line in parsed.known_ends[:1])
 
     def add_table(self, name: str, table: pa.Table) -> None:

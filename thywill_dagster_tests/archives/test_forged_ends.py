@@ -7,6 +7,7 @@ from typing import Literal
 import pytest
 
 from thywill_dagster.archives.model import ArchiveRecords, PrayerTexts
+from thywill_dagster.archives.timestamps import parse_timestamp
 from thywill_dagster_tests.adversary.live_site import LiveSite, start_site
 from thywill_dagster_tests.archives.trees import (
     FORGED_MONTHLY_LINES,
@@ -14,6 +15,8 @@ from thywill_dagster_tests.archives.trees import (
     MONTHLY_PATH,
     PRAYER_ID,
     PRAYER_PATH,
+    USERS_PATH,
+    VICTIM,
     prayer_file,
     read_tree,
     told,
@@ -175,3 +178,76 @@ def test_a_file_that_holds_more_than_the_imported_row_is_no_copy_of_it(text: str
     }
 
     assert believed(read(files, texts={PRAYER_ID: known})) == {"Ann", "Ben"}
+
+
+SUBMITTED = "June 05 2025 at 08:30"
+COPIED = {
+    "texts": {
+        PRAYER_ID: PrayerTexts(text="Please.", tag="t", is_imported=True, created_at=parse_timestamp(SUBMITTED)),
+        "b" * 32: PrayerTexts(text="Me too.", tag="u", is_imported=True, created_at=parse_timestamp(SUBMITTED)),
+    }
+}
+ENTRIES = (
+    f"08:30 - Ann submitted prayer {'b' * 32} (u)\n08:30 - Ann submitted prayer {PRAYER_ID} (t)\n"
+    f"10:00 - Ben prayed for prayer {PRAYER_ID}\n10:00 - {VICTIM} prayed for prayer {PRAYER_ID}\n"
+    f"10:01 - Cy registered via invitation from Ann\n"
+)
+USERS = "User Registrations for June 2025\n\nJune 05 2025 at 10:01 - Cy joined on invitation from Ann\n"
+
+
+def copied_site(activity: str, *more: str) -> dict[str, bytes | str]:
+    return {
+        MONTHLY_PATH: f"Activity for June 2025\n\n\nJune 05 2025\n{''.join((ENTRIES, *more))}",
+        PRAYER_PATH: prayer_file("Please.", tag="t", activity=activity),
+        COPY_PATH: prayer_file("Me too.", prayer_id="b" * 32, tag="u"),
+        USERS_PATH: USERS,
+    }
+
+
+BEN = "June 05 2025 at {} - Ben prayed this prayer\n"
+
+
+@pytest.mark.parametrize(
+    ("activity", "expected"),
+    [
+        (BEN.format("10:00"), {"Ann", "Ben", "Cy"}),
+        (BEN.format("09:59"), {"Ann", "Ben", "Cy"}),
+        (BEN.format("10:01"), {"Ann", "Ben", "Cy"}),
+        ("", {"Ann", "Cy"}),
+    ],
+)
+def test_behind_a_tag_that_only_a_copy_confirms_an_entry_counts_if_another_file_tells_it(
+    activity: str, expected: set[str]
+) -> None:
+    records = read(copied_site(activity), **COPIED)
+
+    assert believed(records) == expected
+    monthly = records.events[(records.events["source"] == "monthly_activity") & ~records.events["is_tainted"]]
+    assert list(monthly["person"]) == ["Ann"] + ["Ben"] * (activity in (BEN.format("10:00"), BEN.format("09:59")))
+
+
+@pytest.mark.parametrize(
+    "more", [f"10:00 - Ben prayed for prayer {PRAYER_ID}\n", f"10:01 - Ben prayed for prayer {PRAYER_ID}\n"]
+)
+def test_behind_such_a_tag_no_more_entries_count_than_another_file_tells(more: str) -> None:
+    records = read(copied_site(BEN.format("10:00"), more), **COPIED)
+
+    monthly = records.events[records.events["source"] == "monthly_activity"]
+    assert monthly.loc[~monthly["is_tainted"], "person"].tolist() == ["Ann"] + ["Ben"] * ("10:01" in more)
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        # The tag named a prayer that was submitted in the same minute.
+        f"08:30 - Ann submitted prayer {'b' * 32} (u)\n",
+        f"10:30 - Ann submitted prayer {'c' * 32} (u)\n",
+        "10:30 - Cy registered via invitation from (x)\n",
+        ")\n",
+    ],
+)
+def test_behind_such_a_tag_nothing_counts_if_a_line_may_be_its_end(end: str) -> None:
+    records = read(copied_site(BEN.format("10:00"), end), **COPIED)
+
+    monthly = records.events[records.events["source"] == "monthly_activity"]
+    assert monthly.loc[~monthly["is_tainted"], "person"].tolist() == ["Ann"]

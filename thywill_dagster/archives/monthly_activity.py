@@ -583,11 +583,13 @@ class _Reader:
         """Taints what may be of a day whose header is missing; notes the days that another file must confirm."""
         days, end = self.state.midnights, len(self.table)
         indices = [day.index for day in days]
-        self.parsed.doubts += [
-            (day.invitation, day.index + 2, end_of_day(indices, place, end))
-            for place, day in enumerate(days)
-            if day.invitation and day.is_sure
-        ]
+        for place, day in enumerate(days):
+            if day.invitation and day.is_sure:
+                before = days[place - 1] if place else day
+                # Another header of the same day moves nothing.
+                is_repeated = before.midnight == day.midnight and before.is_sure and not before.invitation
+                last = day.index + 1 if is_repeated else end_of_day(indices, place, end)
+                self.parsed.doubts.append((day.invitation, day.index + 2, last))
         if not self.state.other_dates:
             return
         headers = [(day.index, day.midnight) for day in days]

@@ -80,6 +80,13 @@ def test_the_registration_file_confirms_that_a_date_is_no_part_of_a_name(minute:
     assert believed(records) == {("Cy", "08"), ("Bo", "09"), ("Bob", "09")}
 
 
+def test_one_line_of_the_registration_file_confirms_no_two_invitations() -> None:
+    """Two of one minute that look alike, of which the registration file has lost the one with the longer name."""
+    records = read({MONTHLY_PATH: LATER.replace(INVITATION, INVITATION * 2), USERS_PATH: USERS_TITLE + TWIN + NEXT})
+
+    assert believed(records) == {("Cy", "08")}
+
+
 def test_a_date_behind_an_inviter_too_long_for_it_is_a_date() -> None:
     records = read({MONTHLY_PATH: LATER.replace("Bert", "Bert" + "h" * 24)})
 

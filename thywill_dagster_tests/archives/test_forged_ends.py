@@ -185,6 +185,7 @@ COPIED = {
     "texts": {
         PRAYER_ID: PrayerTexts(text="Please.", tag="t", is_imported=True, created_at=parse_timestamp(SUBMITTED)),
         "b" * 32: PrayerTexts(text="Me too.", tag="u", is_imported=True, created_at=parse_timestamp(SUBMITTED)),
+        "d" * 32: PrayerTexts(text="Earlier.", tag="u", created_at=parse_timestamp(SUBMITTED)),
     }
 }
 ENTRIES = (
@@ -222,6 +223,8 @@ def test_behind_a_tag_that_only_a_copy_confirms_an_entry_counts_if_another_file_
     records = read(copied_site(activity), **COPIED)
 
     assert believed(records) == expected
+    without_users = {path: content for path, content in copied_site(activity).items() if path != USERS_PATH}
+    assert believed(read(without_users, **COPIED)) == expected - {"Cy"}
     monthly = records.events[(records.events["source"] == "monthly_activity") & ~records.events["is_tainted"]]
     assert list(monthly["person"]) == ["Ann"] + ["Ben"] * (activity in (BEN.format("10:00"), BEN.format("09:59")))
 
@@ -242,6 +245,7 @@ def test_behind_such_a_tag_no_more_entries_count_than_another_file_tells(more: s
         # The tag named a prayer that was submitted in the same minute.
         f"08:30 - Ann submitted prayer {'b' * 32} (u)\n",
         f"10:30 - Ann submitted prayer {'c' * 32} (u)\n",
+        f"10:30 - Ann submitted prayer {'d' * 32} (u)\n",
         "10:30 - Cy registered via invitation from (x)\n",
         ")\n",
     ],

@@ -87,7 +87,8 @@ def taint_doubtful_days(
 ) -> tuple[pa.Table, pa.Table]:
     """Taints what stands under dates that may be the end of an inviter's name, and the invitation.
 
-    The date is one if the registration file has the same invitation, and right behind it another entry.
+    The date is one if the registration file has the same invitation, and right behind it another entry. An invitation
+    by somebody else in that file is contradicted by this one, whatever its inviter's whole name is; it stays.
 
     Args:
         doubts: rows of table ``doubts``.
@@ -104,8 +105,11 @@ def taint_doubtful_days(
     rows = list(zip(*(registrations[column].to_pylist() for column in columns), strict=True))
     places = {(file, line) for file, line, *_ in rows}
     known: dict[tuple[str, str, bool], _Registrations] = {}
+    inviters: dict[str, list[tuple[int, str]]] = {}
     for file, line, name, at, inviter, of, is_tainted, is_ambiguous in rows:
         lines = known.setdefault((name, inviter, of == source), _Registrations())
+        if of == source and inviter and not is_tainted:
+            inviters.setdefault(name, []).append((at, inviter))
         lines.minutes.append(at)
         lines.proved.append(not (is_tainted or is_ambiguous) and (file, line + 1) in places)
     keys = [file << 32 | line for file, line, *_ in rows]
@@ -117,7 +121,10 @@ def taint_doubtful_days(
         place = bisect_left(keys, (file << 32 | line) + 1) - 1
         row = rows[place] if place >= 0 and rows[place][0] == file else None
         if row is None or not _is_confirmed(row[2], row[4], row[3], known):
-            ranges.setdefault(file, []).extend([(row[1], line) if row else (line, line), (first, last)])
+            ranges.setdefault(file, []).append((first, last))
+            others = inviters.get(row[2], ()) if row else ()
+            if row and not any(abs(at - row[3]) <= _TOLERANCE and inviter != row[4] for at, inviter in others):
+                ranges[file].append((row[1], line))
     return taint_ranges(events, ranges), taint_ranges(registrations, ranges)
 
 

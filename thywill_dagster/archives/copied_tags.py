@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from thywill_dagster.archives.tables import EVENT_KINDS, SOURCES
 
@@ -25,21 +26,24 @@ Mask = npt.NDArray[np.bool_]
 
 
 def taint_what_no_other_file_tells(
-    copied: pa.Table, events: pa.Table, registrations: pa.Table
+    copied: pa.Table, events: pa.Table, registrations: pa.Table, prayers: pa.Table
 ) -> tuple[pa.Table, pa.Table]:
     """Taints the entries behind such tags that neither a prayer file nor a registration file tells of.
+
+    A submission of a prayer with a header that names an author stays: it confirms or contradicts that author.
 
     Args:
         copied: rows of table ``copied_tags``.
         events: table of events.
         registrations: table of registrations.
+        prayers: table of prayer files.
 
     Returns:
         Both tables, tainted.
     """
     if not len(copied):
         return events, registrations
-    return _with_tainted(events, _doubtful_events(copied, events)), _with_tainted(
+    return _with_tainted(events, _doubtful_events(copied, events, prayers)), _with_tainted(
         registrations, _doubtful_registrations(copied, registrations)
     )
 
@@ -54,12 +58,16 @@ def _are_behind(copied: pa.Table, table: pa.Table) -> Mask:
     return behind
 
 
-def _doubtful_events(copied: pa.Table, events: pa.Table) -> Mask:
+def _doubtful_events(copied: pa.Table, events: pa.Table, prayers: pa.Table) -> Mask:
     doubtful = _are_behind(copied, events)
     sources = events["source"].to_numpy()
     is_monthly = sources == SOURCES.index("monthly_activity")
     is_witness = (sources == SOURCES.index("prayer_file")) & ~np.array(events["is_tainted"])
     doubtful &= is_monthly
+    has_author = prayers["prayer_id"].filter(pc.not_equal(prayers["author"].cast(pa.large_string()), ""))
+    submitted = np.flatnonzero(doubtful & (events["kind"].to_numpy() == EVENT_KINDS.index("submitted")))
+    ids = events["prayer_id"].take(pa.array(submitted)).cast(pa.large_string())
+    doubtful[submitted] = ~np.array(pc.is_in(ids, value_set=has_author.combine_chunks()), dtype=bool)
     rows = np.flatnonzero(is_monthly | is_witness)
     slots = _slots(events, rows)
     of_month = slots[is_monthly[rows]]

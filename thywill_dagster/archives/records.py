@@ -47,7 +47,9 @@ def make_records(tables: Tables, left_out: Sequence[tuple[str, str]], read: Sequ
     )
     events, registrations = taint_doubtful_days(tables["doubts"], events, registrations, USERS_FILE)
     events = _taint_behind_known_texts(tables, events)
-    events, registrations = taint_what_no_other_file_tells(tables["copied_tags"], events, registrations)
+    events, registrations = taint_what_no_other_file_tells(
+        tables["copied_tags"], events, registrations, tables["prayers"]
+    )
     repeated = _count_repeated(tables, events)
     return ArchiveRecords(
         files=_files_frame(files, repeated, read),

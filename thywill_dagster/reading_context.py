@@ -35,7 +35,7 @@ def build_reading_context(settings: SiteSettings, snapshot: Snapshot) -> Reading
     prayers = read_table(
         snapshot, "prayer", ("id", "text", "generated_prayer", "project_tag", "created_at", "text_file_path")
     )
-    tellings = _find_tellings(snapshot)
+    tellings, others = _find_tellings(snapshot), _find_other_testimonies(snapshot)
     created = microseconds_of(prayers["created_at"])
     columns = ("id", "text", "generated_prayer", "project_tag")
     texts = {
@@ -44,6 +44,7 @@ def build_reading_context(settings: SiteSettings, snapshot: Snapshot) -> Reading
             generated=generated,
             tag=tag,
             testimonies=tellings.get(prayer_id, ()),
+            other_testimonies=others.get(prayer_id, ()),
             is_imported=is_imported,
             created_at=minute,
         )
@@ -100,6 +101,22 @@ def _find_tellings(snapshot: Snapshot) -> Mapping[str, Sequence[Telling]]:
         if text and not is_imported:
             found.setdefault(prayer_id, []).append(Telling(_TELLINGS[action], minute, str(text)))
     return found
+
+
+def _find_other_testimonies(snapshot: Snapshot) -> Mapping[str, Sequence[str]]:
+    """Prayer id to testimonies that stand in an attribute, or stood there until another replaced them."""
+    attributes = read_table(
+        snapshot, "prayer_attributes", ("prayer_id", "attribute_value"), only=("attribute_name", ("answer_testimony",))
+    )
+    replaced = read_table(
+        snapshot, "prayer_activity_log", ("prayer_id", "old_value"), only=("action", ("set_answer_testimony",))
+    )
+    found: dict[str, set[str]] = {}
+    for frame, column in ((attributes, "attribute_value"), (replaced, "old_value")):
+        for prayer_id, text in zip(frame["prayer_id"], frame[column], strict=True):
+            if text:
+                found.setdefault(prayer_id, set()).add(str(text))
+    return {prayer_id: sorted(texts) for prayer_id, texts in found.items()}
 
 
 def _are_imported(microseconds: Numbers) -> Flags:

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from thywill_dagster.archives.account_file import parse_application, parse_blocks, parse_event_log
-from thywill_dagster.archives.header_tags import HeaderTags
+from thywill_dagster.archives.header_tags import HeaderTags, header_key
 from thywill_dagster.archives.inventory import SETTLED_NS, Fingerprint, TreeReader, is_settled
 from thywill_dagster.archives.kinds import ArchiveKind
 from thywill_dagster.archives.lines import (
@@ -26,7 +26,7 @@ from thywill_dagster.archives.lines import (
     normalise_bytes,
 )
 from thywill_dagster.archives.model import ParsedFile, PrayerTexts, Question, ReadingContext
-from thywill_dagster.archives.monthly_activity import MonthlyEvents, parse_monthly_activity, tag_key
+from thywill_dagster.archives.monthly_activity import MonthlyEvents, parse_monthly_activity
 from thywill_dagster.archives.pipe_file import parse_pipe_file
 from thywill_dagster.archives.prayer_batch import ReadBatch, read_batch
 from thywill_dagster.archives.prayer_file import parse_prayer_file
@@ -142,7 +142,7 @@ class FileReader:
         keys: list[str | None] = [None] * len(numbers)
         for index, tag in enumerate(read.tags):
             if tag is not None:
-                keys[index] = key = tag_key(tag)
+                keys[index] = key = header_key(tag, may_be_copy=read.may_be_copies[index])
                 self.tags.add(read.prayer_ids[index], key)
         last_changed = np.maximum(np.array(modified, dtype=np.int64), np.array(changed, dtype=np.int64))
         asks = self.keeps_answers and bool(self.context.texts)
@@ -197,7 +197,7 @@ class FileReader:
         elif lines > MAXIMUM_LINES:
             parsed.problems.append((0, f"more than {MAXIMUM_LINES:,} lines"))
         elif kind.reader == "monthly_activity":
-            return parse_monthly_activity(content, month, self.context, self.tags.proved)
+            return parse_monthly_activity(content, month, self.context, self.tags.shown)
         elif len(content) > MAXIMUM_TEXT_BYTES:
             parsed.problems.append((0, f"larger than {MAXIMUM_TEXT_BYTES // 1024**2} MiB of lines"))
         else:
@@ -218,7 +218,7 @@ class FileReader:
         number, path, kind, month = entry
         key = None
         if parsed.tag is not None and parsed.prayer is not None:
-            key = tag_key(parsed.tag)
+            key = header_key(parsed.tag, may_be_copy=parsed.may_be_copy)
             self.tags.add(str(parsed.prayer[0]), key)
         facts = (
             path,
@@ -239,7 +239,8 @@ class FileReader:
         if about == "texts":
             return texts and (subject, _digest_texts(texts))
         if about == "tag":
-            return subject, texts and texts.tag, self.tags.proved.get(subject)
+            row = texts and (texts.tag, texts.is_imported, texts.created_at)
+            return subject, row, self.tags.shown.get(subject)
         if about == "owner":
             owners = self.context.prayer_id_by_path.get(subject), self.context.prayer_id_by_copy.get(subject)
             return any(owners) and (subject, *owners)
@@ -254,11 +255,11 @@ def name_digest(broken_names: Mapping[str, Sequence[Sequence[str]]]) -> str:
 
 def _digest_texts(texts: PrayerTexts) -> bytes:
     """Equal for equal knowledge: the lengths of all texts and the numbers, and the texts one behind the other."""
-    told = texts.testimonies
-    parts = (texts.text, texts.generated, texts.tag, *(telling.text for telling in told))
+    told, others = texts.testimonies, texts.other_testimonies
+    parts = (texts.text, texts.generated, texts.tag, *(telling.text for telling in told), *others)
     numbers = [None if part is None else len(part) for part in parts]
-    others = [(telling.kind, telling.at) for telling in told]
-    whole = "".join((f"{numbers}{others}{texts.is_imported}{texts.created_at}\n", *filter(None, parts)))
+    tellings = [(telling.kind, telling.at) for telling in told]
+    whole = "".join((f"{numbers}{tellings}{texts.is_imported}{texts.created_at}\n", *filter(None, parts)))
     return hashlib.blake2b(whole.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 

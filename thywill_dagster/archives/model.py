@@ -208,6 +208,7 @@ class PrayerTexts:
         generated: the generated prayer.
         tag: its project tag.
         testimonies: those whose line is known.
+        other_testimonies: further ones that may stand in the file, or may have been replaced.
         is_imported: whether the row was written by the application's importer, which kept the beginning of a text
             only, and took for a tag what a line of the text told it.
         created_at: minutes of the row's time, None if that is not known.
@@ -217,6 +218,7 @@ class PrayerTexts:
     generated: str | None = None
     tag: str | None = None
     testimonies: Sequence[Telling] = ()
+    other_testimonies: Sequence[str] = ()
     is_imported: bool = False
     created_at: int | None = None
 
@@ -275,7 +277,12 @@ class ParsedFile:
         questions: what the reading depended on beside the bytes.
         broken_names: what stood in the name's place of lines that begin like an entry and end like none: the
             first part of a name with a line break leaves such a line.
+        doubts: dates that may be the end of an inviter's name, see :mod:`thywill_dagster.archives.hidden_days`.
+        copied_tag: number of the first line with a tag that only a copy of an imported row confirms, see
+            :mod:`thywill_dagster.archives.copied_tags`.
+        known_ends: numbers of the lines on which a text begins that only the database says the end of.
         tag: first line of the tag in a prayer file's header; None without one.
+        may_be_copy: whether that header may have been written from an imported row, since the file holds its texts.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
@@ -286,7 +293,11 @@ class ParsedFile:
     problems: list[tuple[int, str]] = field(default_factory=list)
     questions: list[Question] = field(default_factory=list)
     broken_names: list[str] = field(default_factory=list)
+    doubts: list[tuple[int, int, int]] = field(default_factory=list)
+    known_ends: list[int] = field(default_factory=list)
+    copied_tag: int | None = None
     tag: str | None = None
+    may_be_copy: bool = False
 
     def add_problem(self, line: int, reason: str) -> None:
         """Accounts for one line that cannot be used."""

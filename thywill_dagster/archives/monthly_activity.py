@@ -12,7 +12,9 @@ What can forge lines in it, and what is done about it:
 - Both parts of such a name may look like an entry. It had forty characters at most, so an entry taints the line
   right behind it if both are short enough for that.
 - A date header stands behind an empty line and lies in the file's month. Under any other the entries are tainted,
-  and so are those under a date that may be part of a name and contradicts the order of days.
+  and so are those under a date that may be part of a name, if it contradicts the order of days or nothing confirms
+  it, and those of days whose header such a date may have kept from being written; see
+  :mod:`thywill_dagster.archives.hidden_days`.
 - A last line without a line break may be cut off, and with it an id or a name; so may a line with nothing between
   it and the next date, because that began with a line break.
 - A file without its title has lost its beginning, and with it perhaps that of a tag.
@@ -20,11 +22,12 @@ What can forge lines in it, and what is done about it:
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache, partial
+from functools import partial
 from itertools import takewhile
 
 import numpy as np
@@ -32,6 +35,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from thywill_dagster.archives.header_tags import header_key
+from thywill_dagster.archives.hidden_days import Day, end_of_day, lines_of_hidden_days
 from thywill_dagster.archives.line_table import NOT_A_TIME, LineTable, Mask, first_true
 from thywill_dagster.archives.lines import (
     OVERLONG,
@@ -53,6 +58,7 @@ ID_LENGTH = 32
 
 _TITLE = re.compile(r"Activity for [A-Za-z]+ [0-9]{4}")
 _DATE = re.compile(DATE_PATTERN)
+_DATE_AT_END = re.compile(DATE_PATTERN + r"\Z")
 _ID = r"([0-9A-Za-z_-]+)"
 _TAGGED = re.compile(rf"(.+?) submitted prayer {_ID} \((.*)", re.DOTALL)
 _TAGGED_WORDS = " submitted prayer "
@@ -141,6 +147,10 @@ class _State:
     bad_lines: list[int] = field(default_factory=list)
     suspects: list[int] = field(default_factory=list)
     """Numbers of lines that a name with a line break may have forged."""
+    copied_tags: list[int] = field(default_factory=list)
+    """Indices of lines with a tag that only a copy confirms."""
+    other_dates: list[Day] = field(default_factory=list)
+    """Dates that are, or may be, part of an entry."""
     taken: list[tuple[int, int]] = field(default_factory=list)
     """First and last index of lines that belong to the entry before them."""
 
@@ -154,7 +164,7 @@ def parse_monthly_activity(
         content: the file.
         month: ``YYYY-MM`` of the file.
         context: what the database knows.
-        header_tags: prayer id to the :func:`tag_key` of the tag in the header of that prayer's own file.
+        header_tags: prayer id to the key of the tag that the headers of that prayer's files show.
         in_bulk: whether regular lines are read in columns; the answer is the same.
 
     Returns:
@@ -170,12 +180,6 @@ def parse_monthly_activity(
     is_clean = table.is_clean()
     reader = _Reader(table, month, context, header_tags, parsed, last_is_cut=is_cut, is_clean=is_clean)
     return parsed, reader.read(in_bulk=in_bulk and is_clean and not context.broken_names)
-
-
-@lru_cache(maxsize=4096)
-def tag_key(tag: str) -> str:
-    """What is kept of a tag, so that no text is."""
-    return hashlib.blake2b(tag.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 class _Reader:
@@ -216,12 +220,15 @@ class _Reader:
                 if extra:
                     taken_until = index + extra
                     self.state.taken.append((index + 1, taken_until))
+                    self._find_dates(index + 1, taken_until)
         events = None if regular is None else self._keep_regular(regular, special)
         for first, last in self.state.taken:
             number_of_empty -= int(empty[first : last + 1].sum())
         if number_of_empty:
             self.parsed.counts["blank"] += number_of_empty
         self._taint_neighbours(events)
+        self._taint_hidden_days(events)
+        self._judge_copied_tags(events)
         return events
 
     # Regular lines, in columns.
@@ -379,9 +386,12 @@ class _Reader:
         while above > max(0, index - BROKEN_NAME_LENGTH) and self.table.starts[above] == self.table.ends[above]:
             above -= 1
         before = self.state.midnights[-1] if self.state.midnights else None
+        if self.state.taken and self.state.taken[-1][1] == above:
+            # Lines of a known name, which may be the beginning of a longer one.
+            above = self.state.taken[-1][0] - 1
         invitation = above + 1 if self._may_end_name(above, index) else 0
         reason = ""
-        if above == index - 1:
+        if self.table.starts[index - 1] != self.table.ends[index - 1]:
             reason = "a date header within other lines"
             self.state.bad_lines.append(index + 1)
         elif self.state.bad_lines and self.state.bad_lines[-1] == above + 1:
@@ -394,6 +404,8 @@ class _Reader:
                 self.state.suspects.append(invitation)
             elif before.invitation:
                 self._doubt_day(before)
+        if reason or invitation:
+            self.state.other_dates.append((index, day))
         self.state.midnight, self.state.is_dated = day, not reason
         self.state.midnights.append(_Day(index, day, not reason, invitation))
         if reason:
@@ -402,11 +414,19 @@ class _Reader:
             self.parsed.counts["date"] += 1
         return 0
 
+    def _find_dates(self, first: int, last: int) -> None:
+        """Looks for dates on the lines that belong to an entry."""
+        for index in range(first, last + 1):
+            if (day := parse_date(self.table.line(index))) is not None:
+                self.state.other_dates.append((index, day))
+
     def _may_end_name(self, above: int, index: int) -> bool:
         """Whether a name may begin as the inviter on one line and end on another."""
+        if index - above > BROKEN_NAME_LENGTH:
+            return False
         _, phrase, inviter = self.table.line(above).rpartition(_INVITED)
-        following = self.table.line(index)
-        return bool(phrase) and len(inviter) + index - above + len(following) <= BROKEN_NAME_LENGTH
+        further = sum(len(self.table.line(i)) + 1 for i in range(above + 1, index + 1))
+        return bool(phrase) and len(inviter) + further <= BROKEN_NAME_LENGTH
 
     def _doubt_day(self, day: _Day) -> None:
         self.state.midnights[-1] = replace(day, is_sure=False)
@@ -446,7 +466,15 @@ class _Reader:
             self.parsed.counts["continuation"] += longer[1]
         self.parsed.counts["registration"] += 1
         self.parsed.registrations.append((index + 1, name, at, inviter, SOURCE, is_tainted, is_ambiguous))
+        if date := _DATE_AT_END.search(self.table.line(index + extra)):
+            self._suspect_first_of(date.group(), index + extra + 1)
         return extra
+
+    def _suspect_first_of(self, date: str, index: int) -> None:
+        """Behind an entry that ends with a date, the application writes the first of that day without a header."""
+        is_present = parse_date(date) == self.state.midnight
+        if not is_present and index < len(self.table) and self.table.line(index):
+            self.state.suspects.append(index + 1)
 
     def _add_event(self, index: int, kind: str, prayer_id: str, person: str, at: int, is_tainted: bool) -> None:
         self.parsed.counts["event"] += 1
@@ -468,15 +496,52 @@ class _Reader:
         texts = self.context.texts.get(prayer_id)
         # The file's header shows the tag's first line. Here the tag is closed right behind that line, so it
         # has no second one: a longer tag would have put its next line where the bracket stands.
-        is_closed = first.endswith(")") and self.header_tags.get(prayer_id) == tag_key(first[:-1])
+        shown = self.header_tags.get(prayer_id) if first.endswith(")") else None
+        is_closed = shown is not None and shown == header_key(first[:-1], may_be_copy=False)
+        is_copied = shown is not None and shown == header_key(first[:-1], may_be_copy=True)
         if texts is None or not texts.tag:
-            return 0 if is_closed else None
+            if is_copied:
+                self.state.copied_tags.append(index)
+            return 0 if is_closed or is_copied else None
         tag = (normalise_newlines(texts.tag) + ")").split("\n")
         extra = len(tag) - 1
         last = min(index + 1 + extra, len(self.table))
         if tag[0] != first or [self.table.line(i) for i in range(index + 1, last)] != tag[1:]:
             return None
-        return extra if is_closed or self._is_from_submission(texts, index) else None
+        if is_closed or self._is_from_submission(texts, index):
+            return extra
+        if is_copied:
+            self.state.copied_tags.append(index)
+        return extra if is_copied else None
+
+    def _judge_copied_tags(self, events: MonthlyEvents | None) -> None:
+        """Looks for what may be the end of a tag that only a copy confirms; behind such a tag everything is tainted."""
+        if not self.state.copied_tags:
+            return
+        first = min(self.state.copied_tags)
+        table = self.table
+        closed = np.flatnonzero(table.stands_at(table.ends - 1, b")") & (table.ends > table.starts))
+        submitted = Counter(str(row[2]) for row in self.parsed.events if row[1] == "submitted")
+        if events is not None:
+            submitted.update(events.prayer_id.filter(pa.array(events.kind == _SUBMITTED)).to_pylist())
+        if all(self._is_fresh(index, submitted) for index in closed[closed > first].tolist()):
+            self.parsed.copied_tag = first + 1
+        else:
+            self._taint(events, np.arange(len(table)) > first)
+
+    def _is_fresh(self, index: int, submitted: Mapping[str, int]) -> bool:
+        """Whether a line that ends like a tag tells of a submission in its own minute.
+
+        A tag can only name prayers that were there before it, and those were told of already.
+        """
+        line = self.table.line(index)
+        tagged, minute = _TAGGED.fullmatch(line[8:]), parse_clock(line[:5])
+        texts = self.context.texts.get(tagged.group(2)) if tagged else None
+        place = bisect_left(self.state.midnights, index, key=lambda day: day.index) - 1
+        if tagged is None or texts is None or texts.created_at is None or minute is None or place < 0:
+            return False
+        away = texts.created_at - self.state.midnights[place].midnight - minute
+        return abs(away) <= 1 and texts.created_at >= self.first_day and submitted[tagged.group(2)] == 1
 
     def _is_from_submission(self, texts: PrayerTexts, index: int) -> bool:
         """Whether the database has what was submitted in the minute of this line, whatever the day."""
@@ -509,14 +574,52 @@ class _Reader:
             )
         )
         at = np.searchsorted(entries, np.array(self.state.bad_lines, dtype=np.int64))
-        near = {int(entries[i]) for i in {*(at - 1).tolist(), *at.tolist()} if 0 <= i < len(entries)}
-        near.update(self.state.suspects)
+        near = [int(entries[i]) for i in {*(at - 1).tolist(), *at.tolist()} if 0 <= i < len(entries)]
+        is_near = np.zeros(len(self.table), dtype=bool)
+        is_near[np.array([*near, *(line for line in self.state.suspects if line)], dtype=np.int64) - 1] = True
+        self._taint(events, is_near)
+
+    def _taint_hidden_days(self, events: MonthlyEvents | None) -> None:
+        """Taints what may be of a day whose header is missing; notes the days that another file must confirm."""
+        days, end = self.state.midnights, len(self.table)
+        indices = [day.index for day in days]
+        for place, day in enumerate(days):
+            if day.invitation and day.is_sure:
+                before = days[place - 1] if place else day
+                # Another header of the same day moves nothing.
+                is_repeated = before.midnight == day.midnight and before.is_sure and not before.invitation
+                last = day.index + 1 if is_repeated else end_of_day(indices, place, end)
+                self.parsed.doubts.append((day.invitation, day.index + 2, last))
+        if not self.state.other_dates:
+            return
+        headers = [(day.index, day.midnight) for day in days]
+        edges = np.zeros(end + 1, dtype=np.int64)
+        for first, last in lines_of_hidden_days(headers, self.state.other_dates, end):
+            if first <= last:
+                edges[first] += 1
+                edges[last + 1] -= 1
+        is_hidden = np.cumsum(edges[:-1]) > 0
+        if is_hidden.any():
+            self._taint(events, is_hidden)
+
+    def _taint(self, events: MonthlyEvents | None, chosen: Mask) -> None:
+        """Taints the entries that begin on the chosen lines."""
         if events is not None:
-            events.is_tainted |= np.isin(regular, np.array(sorted(near), dtype=np.int64))
-        self.parsed.events = [(*row[:-1], row[-1] or row[0] in near) for row in self.parsed.events]
-        self.parsed.registrations = [
-            (*row[:-2], row[-2] or row[0] in near, row[-1]) for row in self.parsed.registrations
+            events.is_tainted |= chosen[events.line - 1]
+        parsed = self.parsed
+        parsed.events = [
+            (*row[:-1], row[-1] or is_chosen)
+            for row, is_chosen in zip(parsed.events, self._are_chosen(parsed.events, chosen), strict=True)
         ]
+        parsed.registrations = [
+            (*row[:-2], row[-2] or is_chosen, row[-1])
+            for row, is_chosen in zip(parsed.registrations, self._are_chosen(parsed.registrations, chosen), strict=True)
+        ]
+
+    @staticmethod
+    def _are_chosen(rows: Sequence[tuple[object, ...]], chosen: Mask) -> Sequence[bool]:
+        flags: list[bool] = chosen[np.array([row[0] for row in rows], dtype=np.int64) - 1].tolist()
+        return flags
 
 
 @dataclass(slots=True)

@@ -14,8 +14,9 @@ The rule, in order:
 3. Otherwise everything behind the first marker is read but tainted (``several_markers``).
 
 A testimony is text as well: if the log knows it, in the minute of this line, it spans exactly its lines; otherwise
-every later line of the file is tainted. The value of a replayed ``set`` is treated alike, unless its attribute
-never holds text.
+every later line of the file is tainted. A known text may be the beginning of one that the log has lost: if the site
+has monthly files, what stands behind it counts only together with them. The value of a replayed ``set`` is treated
+alike, unless its attribute never holds text.
 A line that is no event, and no continuation of a testimony, taints the events before and behind it: an old
 name with a line break leaves just that. If a text stands on it, that text has no known end either.
 """
@@ -145,6 +146,9 @@ def parse_prayer_file(text: str, path: str, context: ReadingContext) -> ParsedFi
     start, text_lines, generated_lines, reading = _find_activity(lines, body_start, texts, owner, is_proved, is_whole)
     if submitted_at is None or not is_author_proved or (may_go_on and reading != "database"):
         author, parsed.tag = "", None
+    if texts is not None and not is_whole and parsed.tag is not None:
+        shown = as_archived(texts.tag or "", owner).split("\n")[0]
+        parsed.may_be_copy = shown in ("", parsed.tag) and _holds_texts(lines, body_start, texts, owner)
     is_tainted = reading == "several_markers" or not (reading == "database" or text.endswith("\n"))
     overlong = [index for index in range(body_start, start) if OVERLONG in lines[index]]
     for index in overlong:
@@ -194,6 +198,9 @@ def read_activity(
         for told in (texts.testimonies if texts else ())
     ]
     tellings.sort(key=lambda telling: max(map(len, telling[1])), reverse=True)
+    known_texts = [list(form) for _, forms in tellings for form in forms]
+    if tellings and texts:
+        known_texts += [form(text).split("\n") for text in texts.other_testimonies for form in _TESTIMONY_FORMS]
     behind = lines[start:] if tellings else ()
     in_text = taint_next = False
     room = 0
@@ -224,7 +231,7 @@ def read_activity(
         parsed.counts["event"] += 1
         parsed.counts["continuation"] += extra
         index += extra
-        known = None if entry.text is None else _known_continuation(entry, behind, index - start, tellings)
+        known = None if entry.text is None else _known_continuation(entry, behind, index - start, tellings, known_texts)
         if known is None and entry.text is not None:
             # Everything behind may be its text, and so may the end of this very line.
             in_text = True
@@ -248,9 +255,10 @@ def read_activity(
         room = BROKEN_NAME_LENGTH - len(line.partition(_SEPARATOR)[2]) - 1 if entry.kind == "other" else 0
         if in_text:
             is_tainted = True
-        else:
-            parsed.counts["continuation"] += known or 0
-            index += known or 0
+        elif known is not None:
+            parsed.counts["continuation"] += known
+            index += known
+            parsed.known_ends.append(number)
 
 
 def _owner_of_temporary(text: str, path: str, context: ReadingContext, parsed: ParsedFile) -> str:
@@ -424,6 +432,18 @@ def _find_activity(
     return markers[0] + 1, text_lines, generated_lines, "only_marker" if is_only else "several_markers"
 
 
+def _holds_texts(lines: Sequence[str], start: int, texts: PrayerTexts, prayer_id: str) -> bool:
+    """Whether what stands from this line on may have been written from these texts."""
+    generated = texts.generated or ""
+    for form in (lambda text: as_archived(text, prayer_id), normalise_ended):
+        expected = [*form(texts.text).split("\n"), ""]
+        expected += [GENERATED_MARKER, *form(generated).split("\n"), ""] if generated else []
+        here = list(lines[start : start + len(expected) + 1])
+        if here == [*expected, ACTIVITY_MARKER][: len(here)]:
+            return True
+    return False
+
+
 def _markers(lines: Sequence[str], start: int) -> list[int]:
     return [
         index
@@ -483,17 +503,20 @@ def _known_continuation(
     lines: Sequence[str],
     index: int,
     tellings: Sequence[tuple[Telling, Sequence[Sequence[str]]]],
+    known_texts: Sequence[Sequence[str]],
 ) -> int | None:
     """How many further lines the entry's text spans, if the log knows it; None if it does not.
 
     One known text may be the beginning of another that the database has lost. So only a text that was told in the
     minute of the entry counts, and if more entries begin like this one than known texts do, none of them is known.
+    Nor is one that goes on, as far as the file does, like a longer text that is known from anywhere.
 
     Args:
         entry: the entry.
         lines: the activity lines of the file.
         index: of the line behind the entry's first.
         tellings: the known texts, longest first, each with its lines as they may stand in the file.
+        known_texts: the lines of these, and of all other texts of the prayer that may have stood in its file.
     """
     alike = [
         (told, forms)
@@ -507,9 +530,21 @@ def _known_continuation(
         if abs(told.at - entry.at) > _TELLING_TOLERANCE:
             continue
         for form in forms:
-            if [entry.text, *lines[index : index + len(form) - 1]] == _ended(form, entry.end):
-                return len(form) - 1
+            here = [entry.text or "", *lines[index : index + len(form) - 1]]
+            if here == _ended(form, entry.end):
+                following = lines[index + len(form) - 1 : index + len(form)]
+                goes_on = following and any(_begins_like(known, [*here, *following]) for known in known_texts)
+                return None if goes_on else len(form) - 1
     return None
+
+
+def _begins_like(text: Sequence[str], lines: Sequence[str]) -> bool:
+    """Whether a text of more lines than all but the last of these may have left them; the last may be cut or glued."""
+    before = len(lines) - 1
+    if len(text) < len(lines) or list(text[:before]) != list(lines[:before]):
+        return False
+    own, last = text[before], lines[before]
+    return own == last or bool(own and last and (own.startswith(last) or last.startswith(own)))
 
 
 def _ended(lines: Sequence[str], end: str) -> list[str]:

@@ -13,6 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from thywill_dagster.archives.broken_names import taint_suspects
+from thywill_dagster.archives.copied_tags import taint_what_no_other_file_tells
+from thywill_dagster.archives.hidden_days import taint_doubtful_days
 from thywill_dagster.archives.model import (
     ACCOUNT_COLUMNS,
     ACCOUNTING_COLUMNS,
@@ -25,7 +27,8 @@ from thywill_dagster.archives.model import (
     ArchiveRecords,
     make_frame,
 )
-from thywill_dagster.archives.tables import EVENT_KINDS, RULES, SOURCES, Tables, count_by_rule
+from thywill_dagster.archives.registration_file import SOURCE as USERS_FILE
+from thywill_dagster.archives.tables import EVENT_KINDS, RULES, SOURCES, Tables, count_by_rule, taint_ranges
 
 _TEXT = pa.large_string()
 
@@ -42,6 +45,11 @@ def make_records(tables: Tables, left_out: Sequence[tuple[str, str]], read: Sequ
     events, registrations = taint_suspects(
         tables["broken_names"]["name"].unique().to_pylist(), tables["events"], tables["registrations"], EVENT_KINDS
     )
+    events, registrations = taint_doubtful_days(tables["doubts"], events, registrations, USERS_FILE)
+    events = _taint_behind_known_texts(tables, events)
+    events, registrations = taint_what_no_other_file_tells(
+        tables["copied_tags"], events, registrations, tables["prayers"]
+    )
     repeated = _count_repeated(tables, events)
     return ArchiveRecords(
         files=_files_frame(files, repeated, read),
@@ -52,6 +60,20 @@ def make_records(tables: Tables, left_out: Sequence[tuple[str, str]], read: Sequ
         problems=_problems_frame(tables["problems"], files, left_out),
         accounting=_accounting_frame(files, repeated),
     )
+
+
+def _taint_behind_known_texts(tables: Tables, events: pa.Table) -> pa.Table:
+    """Taints what stands behind a text that only the database says the end of, if there is a monthly file.
+
+    The text may be the beginning of another, of which the log has lost the row and a cut took the end. Where there
+    are monthly files, they tell as well of what really happened.
+    """
+    has_months = bool(len(events)) and pc.any(pc.equal(events["source"], SOURCES.index("monthly_activity"))).as_py()
+    if not has_months or not len(tables["known_ends"]):
+        return events
+    files, lines = (tables["known_ends"][column].to_pylist() for column in ("file", "line"))
+    behind = np.iinfo(np.int32).max - 1
+    return taint_ranges(events, {file: [(line + 1, behind)] for file, line in zip(files, lines, strict=True)})
 
 
 def _events_frame(events: pa.Table, files: pa.Table) -> pd.DataFrame:

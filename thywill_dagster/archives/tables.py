@@ -97,6 +97,9 @@ ACCOUNTS = pa.schema(
 PROBLEMS = pa.schema([("file", pa.int32()), ("line", pa.int32()), ("reason", _WORD)])
 QUESTIONS = pa.schema([("file", pa.int32()), ("about", _WORD), ("subject", _TEXT)])
 BROKEN_NAMES = pa.schema([("file", pa.int32()), ("name", _TEXT)])
+KNOWN_ENDS = pa.schema([("file", pa.int32()), ("line", pa.int32())])
+COPIED_TAGS = pa.schema([("file", pa.int32()), ("line", pa.int32())])
+DOUBTS = pa.schema([("file", pa.int32()), ("line", pa.int32()), ("first", pa.int32()), ("last", pa.int32())])
 
 SCHEMAS: Mapping[str, pa.Schema] = {
     "files": FILES,
@@ -107,6 +110,9 @@ SCHEMAS: Mapping[str, pa.Schema] = {
     "problems": PROBLEMS,
     "questions": QUESTIONS,
     "broken_names": BROKEN_NAMES,
+    "doubts": DOUBTS,
+    "known_ends": KNOWN_ENDS,
+    "copied_tags": COPIED_TAGS,
 }
 
 Tables = Mapping[str, pa.Table]
@@ -171,6 +177,10 @@ class TableBuilder:
             if parsed.prayer is None or question != ("texts", parsed.prayer[0])
         )
         self._rows["broken_names"].extend((number, name) for name in parsed.broken_names)
+        self._rows["doubts"].extend((number, *doubt) for doubt in parsed.doubts)
+        if parsed.copied_tag is not None:
+            self._rows["copied_tags"].append((number, parsed.copied_tag))
+        self._rows["known_ends"].extend((number, line) for line in parsed.known_ends[:1])
 
     def add_table(self, name: str, table: pa.Table) -> None:
         """Adds rows that are in columns already."""
@@ -365,6 +375,19 @@ def _order_key(table: pa.Table) -> npt.NDArray[np.int64]:
     if "line" in table.column_names:
         key |= table["line"].to_numpy().astype(np.int64)
     return key
+
+
+def taint_ranges(table: pa.Table, ranges: Mapping[int, Sequence[tuple[int, int]]]) -> pa.Table:
+    """Taints the lines of these ranges, both ends included; rows are in order of file and line."""
+    files: npt.NDArray[np.int32] = table["file"].to_numpy()
+    lines: npt.NDArray[np.int32] = table["line"].to_numpy()
+    is_tainted = np.array(table["is_tainted"])
+    for file, of_file in ranges.items():
+        low, high = np.searchsorted(files, (file, file + 1))
+        for first, last in of_file:
+            start, stop = np.searchsorted(lines[low:high], (first, last + 1))
+            is_tainted[low + start : low + stop] = True
+    return table.set_column(table.column_names.index("is_tainted"), "is_tainted", pa.array(is_tainted))
 
 
 def as_table(columns: Sequence[Any], schema: pa.Schema) -> pa.Table:

@@ -198,6 +198,29 @@ def test_a_monthly_file_is_read_again_when_the_header_that_confirms_its_tag_chan
     assert_same(records, site.read_anew())
 
 
+def test_a_monthly_file_is_read_again_when_the_row_that_confirms_its_tag_turns_out_to_be_imported(
+    tmp_path: Path,
+) -> None:
+    site = Site(tmp_path)
+    shutil.rmtree(site.archives)
+    (site.archives / "activity").mkdir(parents=True)
+    (site.archives / MONTHLY_PATH).write_text(
+        "Activity for June 2025\n\n\nJune 05 2025\n"
+        f"08:30 - Ann submitted prayer {PRAYER_ID} (choir)\n"
+        f"09:00 - Ben prayed for prayer {PRAYER_ID}\n"
+    )
+    contexts = [
+        ReadingContext(texts={PRAYER_ID: PrayerTexts(text="Please.", tag="choir", is_imported=is_imported)})
+        for is_imported in (False, True)
+    ]
+    assert not site.read(contexts[0], key="one").events["is_tainted"].any()
+
+    records = site.read(contexts[1], key="two")
+
+    assert records.events["is_tainted"].tolist() == [False, True]
+    assert_same(records, site.read_anew(contexts[1]))
+
+
 def test_a_registration_is_read_again_when_a_name_that_decides_it_appears(tmp_path: Path) -> None:
     site = Site(tmp_path)
     shutil.rmtree(site.archives)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from thywill_dagster.archives.header_tags import tag_key
 from thywill_dagster.archives.inventory import take_inventory
 from thywill_dagster.archives.lines import decode
 from thywill_dagster.archives.model import (
@@ -26,7 +27,7 @@ from thywill_dagster.archives.model import (
     ReadingContext,
     Telling,
 )
-from thywill_dagster.archives.monthly_activity import parse_monthly_activity, tag_key
+from thywill_dagster.archives.monthly_activity import parse_monthly_activity
 from thywill_dagster.archives.months import summarise_months
 from thywill_dagster.archives.parser import parse_archives
 from thywill_dagster.archives.prayer_file import parse_prayer_file
@@ -109,7 +110,9 @@ def test_every_line_of_a_sample_site_is_accounted_for(tmp_path: Path, is_damaged
         prayed = records.events[(records.events["kind"] == "prayed") & (records.events["source"] == source)]
         assert Counter(zip(prayed["prayer_id"], prayed["person"], strict=True)) == marks
     if knows_texts:
-        assert not records.events["is_tainted"].any()
+        tainted = records.events[records.events["is_tainted"]]
+        testimonies = records.events[records.events["kind"] == "testimony"].groupby("path", observed=True)["line"].min()
+        assert all(line > testimonies[path] for path, line in zip(tainted["path"], tainted["line"], strict=True))
         assert set(records.prayers["reading"]) == {"database"}
 
 
@@ -301,10 +304,12 @@ def test_what_is_written_is_read_back_exactly(author: str, other: str, text: str
     assert records.prayers["author"].tolist() == [author]
     events = records.events[records.events["source"] == "prayer_file"]
     assert events["person"].tolist() == [other, author, other]
+    # What stands behind a testimony counts together with the monthly file.
+    assert events["is_tainted"].tolist() == [False, False, True]
     monthly = records.events[records.events["source"] == "monthly_activity"]
     assert monthly["person"].tolist() == [author, other]
     assert set(records.registrations["name"]) == {author, other}
-    assert not records.events["is_tainted"].any()
+    assert not monthly["is_tainted"].any()
     assert records.problems.empty
 
 

@@ -29,6 +29,7 @@ from thywill_dagster.identity.username_mapping import map_spellings
 from thywill_dagster.identity.validation import find_unsound_users
 from thywill_dagster.integrity.columns import NO_MINUTE
 from thywill_dagster.integrity.detection import Detection, detect
+from thywill_dagster.integrity.earlier_repairs import ACTIONS, find_earlier_holders
 from thywill_dagster.integrity.findings import FINDING_KINDS, count_findings
 from thywill_dagster.integrity.paths import ArchivePaths
 from thywill_dagster.integrity.relations import TABLE_COLUMNS
@@ -52,7 +53,8 @@ from thywill_dagster.repair.verification import verify_undo as verify_undone
 from thywill_dagster.result import metrics_of
 from thywill_dagster.settings import SiteSettings, database_identity
 from thywill_dagster.store.collector import collector_paused
-from thywill_dagster.store.engine import display_name
+from thywill_dagster.store.engine import display_name, make_snapshot_engine, reading
+from thywill_dagster.store.journal import read_replaced
 from thywill_dagster.store.snapshot import Snapshot, read_table, take_snapshot
 
 if TYPE_CHECKING:
@@ -161,6 +163,12 @@ def read_tables(snapshot: Snapshot) -> dict[str, pd.DataFrame]:
     return {table: read_table(snapshot, table, columns) for table, columns in TABLE_COLUMNS.items()}
 
 
+def read_earlier_holders(snapshot: Snapshot) -> Mapping[str, frozenset[str]]:
+    """Id to the users to whom earlier repairs of this database gave the rows that had it."""
+    with reading(make_snapshot_engine(snapshot.path)) as connection:
+        return find_earlier_holders(read_replaced(connection, ACTIONS))
+
+
 def read_archives(
     settings: SiteSettings,
     snapshot: Snapshot,
@@ -187,6 +195,7 @@ def build_view(
     records: ArchiveRecords,
     *,
     taken_at: datetime,
+    earlier_holders: Mapping[str, frozenset[str]] | None = None,
 ) -> SiteView:
     """Puts together what the rules look at.
 
@@ -195,6 +204,7 @@ def build_view(
         tables: what the database held.
         records: what the archives say.
         taken_at: when the database was read, aware.
+        earlier_holders: what :func:`read_earlier_holders` gives.
 
     Raises:
         UsageError: the time zone does not exist, or the decisions file is missing or not valid.
@@ -213,6 +223,18 @@ def build_view(
         settled_before=_minute(local) - settings.settle_minutes,
         settled_before_utc=_minute(taken_at.astimezone(UTC).replace(tzinfo=None)) - settings.settle_minutes,
         decisions=decisions,
+        earlier_holders=earlier_holders or {},
+    )
+
+
+def view_snapshot(settings: SiteSettings, snapshot: Snapshot, records: ArchiveRecords) -> SiteView:
+    """The view of a database that was read, and of what the archives say."""
+    return build_view(
+        settings,
+        read_tables(snapshot),
+        records,
+        taken_at=snapshot.taken_at,
+        earlier_holders=read_earlier_holders(snapshot),
     )
 
 
@@ -380,7 +402,7 @@ def look_into(settings: SiteSettings, snapshot: Snapshot, records: ArchiveRecord
     Raises:
         CouldNotLookError: database and archives do not belong together.
     """
-    look = judge(snapshot, build_view(settings, read_tables(snapshot), records, taken_at=snapshot.taken_at))
+    look = judge(snapshot, view_snapshot(settings, snapshot, records))
     record_look(SiteFolders.of(settings).looks, look)
     return look
 

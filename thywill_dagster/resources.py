@@ -76,8 +76,7 @@ class SiteResource(dg.ConfigurableResource):
         if "look" not in self._kept:
             snapshot = self.snapshot()
             records = self._kept.get("records") or self._read_records()
-            view = chain.build_view(self.settings(), chain.read_tables(snapshot), records, taken_at=snapshot.taken_at)
-            self._kept = {"look": chain.judge(snapshot, view)}
+            self._kept = {"look": chain.judge(snapshot, chain.view_snapshot(self.settings(), snapshot, records))}
         look: chain.Look = self._kept["look"]
         return look
 

@@ -73,6 +73,7 @@ class EventMatcher:
             groups: its rows that tell of events.
         """
         self._site = site
+        self._nobody_undecided: set[Cell] = set()
         self._constraints: dict[Cell, Constraint] = {}
         self._lost_twins: dict[Cell, Cell] = {}
         self._keys = {table: site.tables[table]["id"].to_numpy() for table in {g.group.table for g in groups.values()}}
@@ -91,6 +92,11 @@ class EventMatcher:
     def lost(self) -> list[LostReference]:
         """What was decided of each row, and of which nothing could be."""
         return [lost for answer in self._answers for lost in answer]
+
+    @property
+    def is_nobody_undecided(self) -> bool:
+        """Whether lines leave open if a row that says legally that it is nobody's is somebody's."""
+        return bool(self._nobody_undecided)
 
     def believe(self, constraints: Mapping[Cell, Constraint]) -> None:
         """Takes over what something else tells of undecided rows; what these rows then leave to others is theirs."""
@@ -164,6 +170,10 @@ class EventMatcher:
             for row, cell, match in zip(case.rows, cells, matches, strict=True)
             if row.is_lost and (match.facts or not group.reference.is_nobody(row.value))
         ]
+        for cell, row, match in zip(cells, case.rows, matches, strict=True):
+            if group.reference.is_nobody(row.value):
+                is_open = not match.facts and (bool(match.candidates) or not row.minutes)
+                (self._nobody_undecided.add if is_open else self._nobody_undecided.discard)(cell)
         # "Nobody" is legal, unless the archive says who it was.
         return [lost for lost in judged if lost.person is not None or not group.reference.is_nobody(lost.value)]
 

@@ -71,6 +71,7 @@ class Reconciliation:
         origins: user id to how that user came.
         groups: the rows that tell of events, by name of their group.
         decided: person without a user to the user whom the decisions file makes of the person's id.
+        is_nobody_undecided: whether lines leave open if a row that says legally that it is nobody's is somebody's.
     """
 
     authors: Authors
@@ -79,6 +80,7 @@ class Reconciliation:
     ids: dict[str, LostId] = field(default_factory=dict)
     origins: dict[str, Origin] = field(default_factory=dict)
     decided: dict[str, str] = field(default_factory=dict)
+    is_nobody_undecided: bool = False
 
 
 def reconcile(site: SiteView) -> Reconciliation:
@@ -99,6 +101,7 @@ class _Reconciler:
         others = list(self._others(matcher.lost))
         self.result.ids = self._judge_ids([*authors, *inviters, *matcher.lost, *others])
         matcher.believe(self._constrain_by_id(matcher.lost))
+        self.result.is_nobody_undecided = matcher.is_nobody_undecided
         self.site.registrations.believe_ids(
             {lost_id: identity.person for lost_id, identity in self.result.ids.items() if identity.person}
         )
@@ -206,16 +209,20 @@ class _Reconciler:
                 persons.setdefault(reference.person, set()).add(
                     tuple(e for e in reference.evidence if not e.startswith("database:")) or reference.evidence
                 )
+        earlier = self.site.earlier_holders
         ids = {
-            value: self._judge_id(persons, earliest.get(value, NO_MINUTE)) for value, persons in sorted(votes.items())
+            value: self._judge_id(persons, earlier.get(value, frozenset()), earliest.get(value, NO_MINUTE))
+            for value, persons in sorted(votes.items())
         }
         return self._find_speakers(ids)
 
-    def _judge_id(self, persons: Mapping[str, set[tuple[str, ...]]], earliest: int) -> LostId:
+    def _judge_id(self, persons: Mapping[str, set[tuple[str, ...]]], earlier: frozenset[str], earliest: int) -> LostId:
         if not persons:
             return LostId(None, 0, (), "none of its rows names a person", earliest)
-        if len(persons) > 1:
-            return LostId(None, 0, (), f"its rows belong to {len(persons)} different persons", earliest)
+        # Rows that were repaired before cannot speak for the id any more, and still speak against it.
+        every = persons.keys() | earlier
+        if len(every) > 1:
+            return LostId(None, 0, (), f"its rows belong to {len(every)} different persons", earliest)
         ((person, facts),) = persons.items()
         evidence = tuple(dict.fromkeys(line for fact in sorted(facts) for line in fact))
         is_attested = any(len(fact) > 1 and not fact[-1].startswith("database:") for fact in facts)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from zoneinfo import ZoneInfo
 
@@ -55,6 +55,7 @@ class SiteView:
         settled_before: minute on the archive clock; younger rows and lines are not judged.
         decisions: what the operator decided; ``mapping`` follows it already.
         settled_before_utc: the same moment on UTC, for the columns that are.
+        earlier_holders: id to the users to whom earlier repairs gave rows that had it.
     """
 
     tables: Mapping[str, pd.DataFrame]
@@ -65,6 +66,7 @@ class SiteView:
     settled_before: int
     decisions: Decisions = NO_DECISIONS
     settled_before_utc: int = 2**40
+    earlier_holders: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     @cached_property
     def display_names(self) -> Mapping[str, str]:
@@ -91,6 +93,34 @@ class SiteView:
             user_id: time > NO_MINUTE * MICROSECONDS and time % MICROSECONDS != 0
             for user_id, time in zip(self.tables["user"]["id"], times, strict=True)
         }
+
+    def changed(
+        self,
+        tables: Mapping[str, pd.DataFrame],
+        mapping: UsernameMapping,
+        records: ArchiveRecords,
+        columns: Collection[tuple[str, str]],
+        earlier_holders: Mapping[str, frozenset[str]],
+    ) -> SiteView:
+        """The same site with other contents; what is known of everything else is not looked up again.
+
+        Args:
+            tables: all tables.
+            mapping: names to persons, this view's own if the users are the same.
+            records: what the archives say, this view's own if it is the same.
+            columns: table and column of everything that is different in the tables.
+            earlier_holders: id to the users to whom repairs gave rows that had it.
+        """
+        view = replace(self, tables=tables, mapping=mapping, records=records, earlier_holders=earlier_holders)
+        known = view.__dict__
+        known["prayers"], known["persons"] = self.prayers, self.persons
+        known["_kept"] = {name: numbers for name, numbers in self._kept.items() if name not in columns}
+        known["_stored_paths"] = {
+            table: paths for table, paths in self._stored_paths.items() if (table, "text_file_path") not in columns
+        }
+        if mapping is self.mapping and records is self.records and ("prayer", "text_file_path") not in columns:
+            known["events"] = self.events
+        return view
 
     # Rows and lines as numbers.
 

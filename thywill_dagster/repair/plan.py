@@ -12,12 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from thywill_dagster.integrity.detection import Detection
+from thywill_dagster.integrity.detection import Detection, detect
 from thywill_dagster.integrity.event_matching import NOTHING_TELLS
 from thywill_dagster.integrity.relations import shown_key
 from thywill_dagster.integrity.site import SiteView
 from thywill_dagster.repair.actions import RISK_ORDER, Action, Plan
 from thywill_dagster.repair.planning.draft import Cell, Draft, Options, TableColumn
+from thywill_dagster.repair.planning.foresight import foresee
 from thywill_dagster.repair.planning.inserts import plan_inserts
 from thywill_dagster.repair.planning.invite_circles import plan_circles
 from thywill_dagster.repair.planning.inviters import plan_inviters
@@ -25,6 +26,7 @@ from thywill_dagster.repair.planning.limits import restrict_actions, settle_stat
 from thywill_dagster.repair.planning.merges import NEEDS_CONSENT, find_merges, plan_merges
 from thywill_dagster.repair.planning.paths import plan_paths
 from thywill_dagster.repair.planning.references import plan_references
+from thywill_dagster.repair.planning.rounds import MOST_ROUNDS, Key, Needs, key_of, may_learn
 from thywill_dagster.repair.planning.users import plan_users
 
 NAME_INDEX = "ix_thywill_dagster_user_name"
@@ -100,7 +102,23 @@ def build_plan(
         options: what is planned beside the repair of what is there.
         provenance: fingerprints of the inputs; stored with the plan, not part of its id.
     """
-    draft = Draft(site, detection, columns, options or Options())
+    chosen = options or Options()
+    draft = _make_draft(site, detection, columns, chosen)
+    if chosen.add_indexes and not has_name_index:
+        draft.actions.append(_name_index())
+    actions = settle_statuses(with_caps(draft.actions, site, chosen))
+    if may_learn(draft, actions, _ready(actions)):
+        draft, actions = _plan_on(draft, actions)
+    plan = Plan(actions=actions, schema_fingerprint=schema_fingerprint, provenance=provenance or {})
+    known = set(detection.findings["finding_id"])
+    unresolved = (left for left in _find_unresolved(draft, actions) if left.finding_id in known)
+    return Proposal(plan=plan, unresolved=tuple(unresolved))
+
+
+def _make_draft(
+    site: SiteView, detection: Detection, columns: Mapping[str, Sequence[TableColumn]], options: Options
+) -> Draft:
+    draft = Draft(site, detection, columns, options)
     merges = find_merges(draft)
     plan_users(draft)
     plan_circles(draft)
@@ -109,11 +127,40 @@ def build_plan(
     plan_paths(draft)
     plan_inserts(draft)
     plan_merges(draft, merges)
-    if draft.options.add_indexes and not has_name_index:
-        draft.actions.append(_name_index())
-    actions = settle_statuses(with_caps(draft.actions, site, draft.options))
-    plan = Plan(actions=actions, schema_fingerprint=schema_fingerprint, provenance=provenance or {})
-    return Proposal(plan=plan, unresolved=tuple(_find_unresolved(draft, actions)))
+    return draft
+
+
+def _plan_on(draft: Draft, actions: Sequence[Action]) -> tuple[Draft, tuple[Action, ...]]:
+    """Looks again at what the ready changes will have made, until nothing more comes of it.
+
+    Args:
+        draft: of the first look.
+        actions: its actions.
+
+    Returns:
+        The last draft, and the ready actions of all rounds in order, followed by what the last look leaves to a
+        person.
+    """
+    site, options = draft.site, draft.options
+    needs = Needs(site)
+    ready: dict[Key, Action] = {}
+    latest, new = list(actions), _ready(actions)
+    for _ in range(MOST_ROUNDS - 1):
+        ready.update((key_of(action), action) for action in new)
+        needs.note(new)
+        foreseen = foresee(draft.site, new)
+        draft = _make_draft(foreseen, detect(foreseen), draft.columns, options)
+        judged = settle_statuses(with_caps(draft.actions, foreseen, options))
+        latest = needs.attach([action for action in judged if key_of(action) not in ready])
+        new = _ready(latest)
+        if not may_learn(draft, latest, new):
+            break
+    every = sorted(latest, key=lambda action: action.status != "ready")
+    return draft, settle_statuses(with_caps([*ready.values(), *every], site, options))
+
+
+def _ready(actions: Sequence[Action]) -> list[Action]:
+    return [action for action in actions if action.status == "ready"]
 
 
 def restrict(plan: Plan, allowed: Mapping[str, str]) -> Plan:

@@ -172,6 +172,17 @@ def read_runs(connection: Connection, run_ids: Sequence[str]) -> list[JournalRow
     return _read_rows(connection, JOURNAL.c.run_id.in_(list(run_ids)))
 
 
+def read_replaced(connection: Connection, actions: Sequence[str]) -> list[tuple[int, Any, Any, int | None]]:
+    """Id, value before, value after and undone id of the changes of cells by these actions, oldest first."""
+    if not has_journal(connection):
+        return []
+    query = select(JOURNAL.c.id, JOURNAL.c.before_value, JOURNAL.c.after_value, JOURNAL.c.undoes_id)
+    rows = connection.execute(
+        query.where(JOURNAL.c.action.in_(list(actions)), JOURNAL.c.column_name.is_not(None)).order_by(JOURNAL.c.id)
+    )
+    return [(row_id, json.loads(before), json.loads(after), undoes) for row_id, before, after, undoes in rows]
+
+
 def list_runs(connection: Connection) -> list[RunSummary]:
     """All runs, oldest first; empty if we never wrote to this database."""
     if not has_journal(connection):

@@ -79,21 +79,24 @@ def find_losses(prayers: Numbers, persons: Numbers, minutes: Numbers, kept: Flag
 
 
 def _has_holes(prayers: Numbers, persons: Numbers, minutes: Numbers, kept: Flags, lines: EventColumns) -> bool:
-    if not kept.any() or not len(lines):
+    if not len(prayers) or not len(lines):
         return False
     order = np.lexsort((lines.minute, lines.prayer))
     told, places = lines.prayer[order], (lines.prayer[order] << _MINUTE_BITS) + lines.minute[order]
     wanted = (prayers << _MINUTE_BITS) + minutes
-    low, high = _near(places, wanted[kept])
-    in_the_middle = _is_of(told, low - 1, prayers[kept]) & _is_of(told, high, prayers[kept])
-    first, last = _near(np.sort(wanted), wanted[kept])
+    low, high = _near(places, wanted)
+    in_the_middle = _is_of(told, low - 1, prayers) & _is_of(told, high, prayers)
+    first, last = _near(np.sort(wanted), wanted)
     too_few = last - first > high - low
     width = int(max(persons.max(), lines.person.max())) + 2
     pairs = np.concatenate([prayers[kept] * width + persons[kept], lines.prayer * width + lines.person])
     codes = np.unique(pairs, return_inverse=True)[1].astype(np.int64) << _MINUTE_BITS
     number = int(kept.sum())
     own_low, own_high = _near(np.sort(codes[number:] + lines.minute), codes[:number] + minutes[kept])
-    holes = int((in_the_middle & too_few & (own_high == own_low)).sum())
+    # Whose line a row has that lost its user is not known; it is missing where nobody's stands there.
+    is_missing = low == high
+    is_missing[kept] = own_low == own_high
+    holes = int((in_the_middle & too_few & is_missing).sum())
     return holes >= SMALLEST_NUMBER and holes >= SMALLEST_SHARE * int(in_the_middle.sum())
 
 

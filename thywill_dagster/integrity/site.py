@@ -32,6 +32,7 @@ from thywill_dagster.integrity.columns import (
 from thywill_dagster.integrity.paths import ArchivePaths
 from thywill_dagster.integrity.registrations import (
     NEAR_MINUTES,
+    SAME_DAY_MINUTES,
     RegistrationBook,
     RegistrationLine,
     registrations_among,
@@ -257,6 +258,38 @@ class SiteView:
             None if created == NO_MINUTE else created,
             is_exact_time=self.came_live[user_id],
         )
+
+    def is_only_told_of_before(self, user_id: str, offsets: Collection[int]) -> bool:
+        """Whether all lines by which a user can have come are older than the user: they may be a namesake's.
+
+        The application writes the line in the minute in which it makes the row, so a user whose time it wrote has a
+        line of that minute. If that is lost, the lines of an earlier holder of the name are all that is left. Who did
+        something before the row was made has been there under another row: its time says nothing.
+
+        Args:
+            user_id: a user who is there.
+            offsets: by how much the times of users may run ahead of the archive's clock, in minutes; if empty by as
+                much as any two zones are apart.
+        """
+        if not self.came_live[user_id]:
+            return False
+        created = self.created_minutes[user_id]
+        tolerance = NEAR_MINUTES if offsets else SAME_DAY_MINUTES
+        lines = self.lines_of_user(user_id)
+        latest = created - max(offsets, default=0) - tolerance
+        if not lines or any(line.minute >= latest for line in lines):
+            return False
+        return self._first_trace(user_id) > created - SAME_DAY_MINUTES
+
+    def _first_trace(self, user_id: str) -> int:
+        """The earliest minute of a row of this user, on any clock; a number above all if there is none."""
+        first = 2**40
+        for table, column in (("prayer", "author_id"), ("prayermark", "user_id"), ("prayer_activity_log", "user_id")):
+            persons = self.person_numbers(table, column)
+            number = self.persons.find(user_id)
+            minutes = self.minutes(table)[(persons == number) & (persons != NOTHING)]
+            first = min([first, *minutes[minutes > NO_MINUTE].tolist()])
+        return first
 
     def registrations_of(self, user_id: str) -> list[int]:
         """Minutes at which the user's name was registered, by whomever; another spelling is no other person."""

@@ -23,6 +23,8 @@ Cell = tuple[str, str, str]
 
 REGISTERED_LATER = "the user of this name was registered later: another person may have had the name before"
 
+NAMESAKES_LINES = "all registration lines of this name are older than the user: they may be of another person"
+
 MODEL_DEFAULTS: Mapping[tuple[str, str], int] = {
     ("user", "welcome_message_dismissed"): 0,
     ("prayer", "flagged"): 0,
@@ -180,6 +182,23 @@ class Draft:
         self.healed[cell] = (
             f"the {user.action.action} of user {user.user_id} needs review" if user.action.reason else ""
         )
+
+    @cached_property
+    def _offsets(self) -> frozenset[int]:
+        """By how much columns may run ahead of the archive's clock; empty if no row shows it."""
+        shown = {
+            offset
+            for rows in self.reconciliation.groups.values()
+            if rows.group.clock == "utc"
+            for offset in rows.clock.offsets
+        }
+        return frozenset({0, *shown}) if shown else frozenset()
+
+    def why_not_of_registration(self, user_id: str) -> str:
+        """Why the registration lines of a user's name may be another person's; empty if nothing says so."""
+        if user_id in self.site.display_names and self.site.is_only_told_of_before(user_id, self._offsets):
+            return NAMESAKES_LINES
+        return ""
 
     def who_stays(self, user_id: str) -> str:
         """The user who will be there under this id, or who stays when it is merged away."""

@@ -10,6 +10,9 @@ from thywill_dagster.integrity.reconciliation import ONE_DAY
 from thywill_dagster.repair.actions import Action
 from thywill_dagster.repair.planning.draft import Draft
 
+_TOKEN = "database:invitetoken"
+"""How evidence begins that is the row of an invite token."""
+
 
 def plan_inviters(draft: Draft) -> None:
     """Sets every inviter whom the evidence names, unless the invitation cannot have been."""
@@ -67,6 +70,8 @@ def plan_inviter(
         needed = (*needed, inviter.action.action_id)
     inviter_id = draft.who_stays(inviter_id)
     reason = _why_too_late(draft, person, minute) or _why_weak(draft, user_id, evidence)
+    if not reason and not any(line.startswith(_TOKEN) for line in evidence):
+        reason = draft.why_not_of_registration(user_id)
     if not reason and _is_below(draft, inviter_id, user_id):
         reason = "the inviter was invited by this user"
     if not reason:
@@ -110,7 +115,7 @@ def _why_weak(draft: Draft, user_id: str, evidence: Sequence[str]) -> str:
     The application marks the token of every later login with an invitation as used by that user, and the rows of a
     merged user go to the one who stays; only the token that the user's own row names is the one of the registration.
     """
-    is_token_alone = all(line.startswith("database:invitetoken") for line in evidence)
+    is_token_alone = all(line.startswith(_TOKEN) for line in evidence)
     if is_token_alone and user_id in draft.site.display_names and user_id not in draft.users_with_token:
         return "only a token that this user used names the inviter, and it may be one of a later login"
     return ""

@@ -40,6 +40,7 @@ def plan_paths(draft: Draft) -> None:
             if target is None:
                 draft.leave((table, key, "text_file_path"), rule)
                 continue
+            reason = draft.why_not_of_registration(key) if table == "user" else ""
             if table == "prayer":
                 chooser.current.setdefault(key, target)
             draft.actions.append(
@@ -53,6 +54,8 @@ def plan_paths(draft: Draft) -> None:
                     rule=rule,
                     risk="low",
                     evidence=evidence,
+                    status="needs_review" if reason else "ready",
+                    reason=reason,
                     finding=draft.kind_of(table, key, "text_file_path"),
                 )
             )

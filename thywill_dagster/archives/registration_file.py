@@ -23,6 +23,11 @@ _GLUED = re.compile(rf"{TIMESTAMP_PATTERN} - ")
 _DIRECTLY = " joined directly"
 _INVITED = " joined on invitation from "
 
+BROKEN_NAME = "a registration whose name goes on in the next line"
+
+MOST_LINES = 4
+"""Lines of a name that are looked at."""
+
 
 def parse_registration_file(text: str, context: ReadingContext) -> ParsedFile:
     """Reads one registration file; ``text`` has normalised newlines."""
@@ -49,7 +54,7 @@ def parse_registration_file(text: str, context: ReadingContext) -> ParsedFile:
             continue
         found = _read_line(lines, index, context, parsed, is_known) if is_readable(line) else None
         if found is None:
-            parsed.add_problem(index, "unreadable registration line" if is_readable(line) else why_unreadable(line))
+            parsed.add_problem(index, _why_unread(lines, index) if is_readable(line) else why_unreadable(line))
             if previous is not None:
                 row = parsed.registrations[previous]
                 parsed.registrations[previous] = (*row[:-2], True, row[-1])
@@ -66,6 +71,17 @@ def parse_registration_file(text: str, context: ReadingContext) -> ParsedFile:
         taint_next = False
         index += extra
     return parsed
+
+
+def _why_unread(lines: list[str], index: int) -> str:
+    """What is wrong with the line before ``index``, which is no entry."""
+    if _LINE.fullmatch(lines[index - 1]):
+        for line in lines[index : index + MOST_LINES - 1]:
+            if _LINE.fullmatch(line):
+                break
+            if line.endswith(_DIRECTLY) or _INVITED in line:
+                return BROKEN_NAME
+    return "unreadable registration line"
 
 
 def _read_line(

@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 
 from thywill_dagster.archives.prayer_file import TEMPORARY_ID
-from thywill_dagster.identity.username_mapping import CONFLICT, is_missing, is_user
+from thywill_dagster.archives.registration_file import BROKEN_NAME
+from thywill_dagster.identity.username_mapping import CONFLICT, NOBODY, is_missing, is_user
 from thywill_dagster.integrity.clocks import month_of_minute
 from thywill_dagster.integrity.columns import NO_MINUTE, NOTHING, Flags, Numbers, is_in, minutes_of
 from thywill_dagster.integrity.consistency import Agreement
@@ -415,11 +416,17 @@ class _Detector:
                     archive -= 1
                 else:
                     yield Finding("missing_user", "user", person, "id", "", "", line.evidence)
+        problems = self.site.records.problems
+        broken = problems[problems["reason"] == BROKEN_NAME]
+        for path, line in zip(broken["path"], broken["line"], strict=True):
+            archive += 1
+            yield Finding("missing_user", "user", f"{NOBODY}{path}:{line}", "id", "", "", f"{path}:{line}")
         self.agreements["users"] = Agreement(archive, len(self.site.tables["user"]), matched)
 
     def _inviters(self) -> Iterator[Finding]:
         users = self.site.tables["user"]
         claimed = matched = stored = 0
+        offsets = self.reconciliation.offsets
         for user_id, inviter in zip(users["id"], users["invited_by_user_id"], strict=True):
             origin = self.reconciliation.origins[user_id]
             stored += not is_empty_reference(inviter, self.site.display_names)
@@ -431,7 +438,7 @@ class _Detector:
             claimed += 1
             if inviter == origin.inviter:
                 matched += 1
-            elif inviter in self.site.display_names and is_user(origin.inviter):
+            elif inviter in self.site.display_names and self._may_be_wrong(user_id, origin.inviter, offsets):
                 yield Finding(
                     "inviter_differs",
                     "user",
@@ -442,6 +449,12 @@ class _Detector:
                     origin.evidence[0] if origin.evidence else "",
                 )
         self.agreements["inviters"] = Agreement(claimed, stored, matched)
+
+    def _may_be_wrong(self, user_id: str, told: str, offsets: frozenset[int]) -> bool:
+        """Whether the archives name this other inviter for the user himself, not for an earlier holder of the name."""
+        if not (is_user(told) or is_missing(told)):
+            return False
+        return not self.site.is_only_told_of_before(user_id, offsets)
 
 
 def build_tree(users: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:

@@ -82,6 +82,13 @@ class Reconciliation:
     decided: dict[str, str] = field(default_factory=dict)
     is_nobody_undecided: bool = False
 
+    @property
+    def offsets(self) -> frozenset[int]:
+        """By how much columns may run ahead of the archive's clock, none included; empty if no row shows it."""
+        clocks = (rows.clock for rows in self.groups.values() if rows.group.clock == "utc")
+        shown = {offset for clock in clocks for offset in clock.offsets}
+        return frozenset({0, *shown}) if shown else frozenset()
+
 
 def reconcile(site: SiteView) -> Reconciliation:
     """Finds every lost user reference of the site and decides what can be decided."""

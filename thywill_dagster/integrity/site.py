@@ -208,8 +208,9 @@ class SiteView:
         lost = ~self.is_user(numbers)
         if reference.null_is_legal:
             lost &= numbers != NOTHING
-        if reference.system_is_legal:
-            lost &= numbers != self.persons.find(SYSTEM)
+        # A word that stands nowhere has the number of NULL, which is another thing.
+        if reference.system_is_legal and (system := self.persons.find(SYSTEM)) != NOTHING:
+            lost &= numbers != system
         return lost
 
     # Who came how.

@@ -30,6 +30,41 @@ def test_inviter_and_path_of_an_earlier_holder_of_the_name_need_a_person(site: L
         assert "another person" in verdict.reason(("user", second, column))
 
 
+def test_the_inviter_of_an_earlier_holder_is_no_difference(site: LiveSite) -> None:
+    second_holder(site)
+    verdict = site.is_healthy().repair()
+    assert not [left for left in verdict.proposal.unresolved if left.kind == "inviter_differs"]
+
+
+def test_an_inviter_who_is_gone_and_another_in_the_row_are_a_difference_that_stays(site: LiveSite) -> None:
+    gone = site.go("2026-01-05 10:00:05").register("Gone Gerda", site.id_of["Bert"])
+    guest = site.go("2026-01-06 10:00:05").register("Guest", gone)
+    site.is_healthy().delete_user(gone)
+    site.lose("user", guest, site.id_of["Emil"])
+    verdict = site.repair()
+    assert not verdict.wrong and not verdict.second, verdict.describe()
+    assert "who exists is not replaced" in verdict.reason(("user", guest, INVITER))
+    (left,) = (left for left in verdict.proposal.unresolved if left.kind == "inviter_differs")
+    assert left.primary_key == guest
+
+
+@pytest.mark.parametrize("line_break", ["\n", "\r"])
+def test_somebody_gone_whose_name_holds_a_line_break_is_a_finding_of_its_own(site: LiveSite, line_break: str) -> None:
+    gone = site.go("2026-01-05 10:00:05").register(f"Ann{line_break}Lee", site.id_of["Bert"])
+    site.go("2026-01-06 10:00:05").submit(gone)
+    site.is_healthy().delete_user(gone)
+    verdict = site.repair()
+    assert not verdict.wrong and not verdict.invented and not verdict.second, verdict.describe()
+    (left,) = (left for left in verdict.proposal.unresolved if left.kind == "missing_user")
+    assert "line break" in left.reason
+
+
+def test_a_user_whose_name_holds_a_line_break_is_not_missing(site: LiveSite) -> None:
+    site.go("2026-01-05 10:00:05").register("Ann\nLee", site.id_of["Bert"])
+    verdict = site.is_healthy().repair()
+    assert not [left for left in verdict.proposal.unresolved if left.kind == "missing_user"]
+
+
 def test_the_token_of_the_row_tells_the_second_holders_inviter(site: LiveSite) -> None:
     second = second_holder(site)
     site.insert("invitetoken", token="aa11", created_by_user=site.id_of["Emil"], used=1,

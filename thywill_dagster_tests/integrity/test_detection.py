@@ -233,3 +233,17 @@ class TestOddDatabases:
         assert found(site) == {"missing_user": 2, "missing_prayer": 3}
         proposal = site.plan(insert_missing=True)
         assert {a.action for a in proposal.plan.ready} == {"insert_user", "set_inviter", "insert_row"}
+
+
+@pytest.mark.parametrize("other", ["system", "admin"])
+def test_a_token_that_nobody_made_is_found_whether_or_not_the_system_made_another(site: SmallSite, other: str) -> None:
+    site.connection.executescript(
+        "DROP TABLE invitetoken; CREATE TABLE invitetoken (token VARCHAR PRIMARY KEY, created_by_user VARCHAR,"
+        " used BOOLEAN, expires_at DATETIME, used_by_user_id VARCHAR)"
+    )
+    site.insert("invitetoken", token="aa", created_by_user=None, used=0, expires_at="2025-01-04")
+    site.insert("invitetoken", token="bb", created_by_user=other, used=0, expires_at="2025-01-04")
+    assert found(site) == {"reference_without_user": 1}
+    (left,) = site.plan().unresolved
+    assert (left.table, left.column) == ("invitetoken", "created_by_user")
+    assert left.reason

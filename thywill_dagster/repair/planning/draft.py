@@ -185,14 +185,7 @@ class Draft:
 
     @cached_property
     def _offsets(self) -> frozenset[int]:
-        """By how much columns may run ahead of the archive's clock; empty if no row shows it."""
-        shown = {
-            offset
-            for rows in self.reconciliation.groups.values()
-            if rows.group.clock == "utc"
-            for offset in rows.clock.offsets
-        }
-        return frozenset({0, *shown}) if shown else frozenset()
+        return self.reconciliation.offsets
 
     def why_not_of_registration(self, user_id: str) -> str:
         """Why the registration lines of a user's name may be another person's; empty if nothing says so."""

@@ -13,9 +13,17 @@ from thywill_dagster.repair.planning.draft import Draft
 _TOKEN = "database:invitetoken"
 """How evidence begins that is the row of an invite token."""
 
+INVITER_IS_GONE = (
+    "an inviter who exists is not replaced, and whom the archives name has no row: it may be a former name of the same"
+)
+
 
 def plan_inviters(draft: Draft) -> None:
     """Sets every inviter whom the evidence names, unless the invitation cannot have been."""
+    for user_id in draft.of_kind("inviter_differs")["primary_key"]:
+        cell = ("user", user_id, "invited_by_user_id")
+        if cell not in draft.reasons and is_missing(str(draft.reconciliation.origins[user_id].inviter)):
+            draft.leave(cell, INVITER_IS_GONE)
     for reference in draft.reconciliation.lost:
         if (reference.table, reference.column) != ("user", "invited_by_user_id"):
             continue

@@ -34,6 +34,11 @@ DECIDED_BY_ID = (
     "the decisions file says that the id of this person was merged into another user; name the person there too"
 )
 
+BROKEN_NAME = (
+    "the name holds a line break, so nobody may come under it; the decisions file can say whom the id of its rows was"
+    " merged into"
+)
+
 ENOUGH_SUPPORT = 2
 """Independent facts that stand for a registration line where the archives hold none."""
 
@@ -47,7 +52,11 @@ def plan_users(draft: Draft) -> None:
     """Restores or inserts every person whom the archives know and the database does not."""
     lost = draft.reconciliation.lost
     persons = {reference.person for reference in lost if reference.person and is_missing(reference.person)}
-    persons.update(draft.of_kind("missing_user")["primary_key"])
+    for person in draft.of_kind("missing_user")["primary_key"]:
+        if is_missing(person):
+            persons.add(person)
+        else:
+            draft.leave(("user", person, "id"), BROKEN_NAME)
     persons.update(wrong.person for wrong in draft.detection.wrong if is_missing(wrong.person))
     for person in persons & draft.reconciliation.decided.keys():
         draft.leave(("user", person, "id"), DECIDED_BY_ID)

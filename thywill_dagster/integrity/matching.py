@@ -247,7 +247,7 @@ class _Graph:
         ]
 
     def _find_disordered(self, matches: Sequence[Match]) -> set[str]:
-        """Persons of rows that stand in another order than the lines, as decided, of one file.
+        """Persons of rows that stand in another order than the lines, as decided, of one prayer file or monthly file.
 
         Only persons with as many rows as lines tell which line is which row's.
         """
@@ -260,8 +260,9 @@ class _Graph:
             facts_of.setdefault(self.facts[fact].person, []).append(self.facts[fact])
         by_file: dict[str, list[tuple[Row, int, str]]] = {}
         for person, rows in rows_of.items():
-            lines = [fact.file_line for fact in facts_of.get(person, ()) if fact.file_line is not None]
-            if len(rows) == len(lines) == len(facts_of.get(person, ())) and len({path for path, _ in lines}) == 1:
+            facts = facts_of.get(person, ())
+            lines = [place for fact in facts if (place := fact.file_line or fact.monthly_line)]
+            if len(rows) == len(lines) and len({path for path, _ in lines}) == 1:
                 in_time = sorted(rows, key=lambda row: self.rows[row].time)
                 told = by_file.setdefault(lines[0][0], [])
                 told += [(self.rows[r], line, person) for r, (_, line) in zip(in_time, sorted(lines), strict=True)]

@@ -170,7 +170,8 @@ class EventMatcher:
             for row, cell, match in zip(case.rows, cells, matches, strict=True)
             if row.is_lost and (match.facts or not group.reference.is_nobody(row.value))
         ]
-        for cell, row, match in zip(cells, case.rows, matches, strict=True):
+        may_be_nobody = group.reference.null_is_legal or group.reference.system_is_legal
+        for cell, row, match in zip(cells, case.rows, matches, strict=True) if may_be_nobody else ():
             if group.reference.is_nobody(row.value):
                 is_open = not match.facts and (bool(match.candidates) or not row.minutes)
                 (self._nobody_undecided.add if is_open else self._nobody_undecided.discard)(cell)

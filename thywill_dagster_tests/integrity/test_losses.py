@@ -12,8 +12,11 @@ PRAYERS = 30
 MARKS = 20
 
 
-def _site(lost: Any = (), persons_of_lines: int = 0, surplus: int = 0) -> Losses:
-    """Marks every ten minutes by four users, each with a line in a prayer file; ``lost`` lines are gone."""
+def _site(lost: Any = (), persons_of_lines: int = 0, surplus: int = 0, kept: bool = True) -> Losses:
+    """Marks every ten minutes by four users, each with a line in a prayer file; ``lost`` lines are gone.
+
+    The rows kept their users or, if not ``kept``, lost them all.
+    """
     place = np.arange(PRAYERS * MARKS)
     prayers, minutes, persons = place // MARKS, 10 * (place % MARKS), place % 4
     kept_lines = ~np.isin(place, lost)
@@ -23,7 +26,7 @@ def _site(lost: Any = (), persons_of_lines: int = 0, surplus: int = 0) -> Losses
         place[kept_lines], prayers[kept_lines], line_persons[kept_lines], minutes[kept_lines], flags, flags
     )
     twice = np.concatenate([place, place[:surplus]])
-    return find_losses(prayers[twice], persons[twice], minutes[twice], np.ones(len(twice), dtype=bool), lines)
+    return find_losses(prayers[twice], persons[twice], minutes[twice], np.full(len(twice), kept), lines)
 
 
 def test_an_archive_with_a_line_for_every_row_has_lost_nothing() -> None:
@@ -32,6 +35,11 @@ def test_an_archive_with_a_line_for_every_row_has_lost_nothing() -> None:
 
 def test_lines_that_are_missing_in_the_middle_are_seen() -> None:
     assert _site(lost=np.arange(5, PRAYERS * MARKS, 50)) == Losses(in_files=True)
+
+
+def test_rows_without_users_show_missing_lines_where_nobodys_line_is_near() -> None:
+    assert _site(lost=np.arange(5, PRAYERS * MARKS, 50), kept=False) == Losses(in_files=True)
+    assert _site(persons_of_lines=10, surplus=PRAYERS * MARKS // 2, kept=False) == Losses()
 
 
 def test_two_missing_lines_are_an_accident() -> None:

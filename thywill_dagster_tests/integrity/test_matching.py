@@ -220,3 +220,13 @@ def test_a_row_that_can_be_read_in_two_ways_is_decided_only_if_both_name_one_use
     assert match_rows([row], facts)[0].method == "undecided"
     assert match_rows([row], [facts[0], facts[1]._replace(person="a")])[0].person == "a"
     assert match_rows([row], facts[:1])[0].person == "a"
+
+
+@pytest.mark.parametrize("in_file", [True, False])
+def test_a_row_is_not_given_a_line_that_stands_behind_the_line_of_a_later_row(in_file: bool) -> None:
+    rows = [Row((0,), 20_000_000, None), Row((0,), 50_000_000, "a")]
+    places = [(("p.txt", line), None) if in_file else (None, ("m.txt", line)) for line in (10, 20)]
+    facts = [Fact("a", 0, 0, *places[0]), Fact("b", 0, 0, *places[1])]
+    assert match_rows(rows, facts)[0].person is None
+    facts = [Fact("a", 0, 0, *places[1]), Fact("b", 0, 0, *places[0])]
+    assert match_rows(rows, facts)[0].person == "b"

@@ -79,25 +79,24 @@ def _change(tables: dict[str, pd.DataFrame], table: str, actions: Iterable[Actio
             inserted.append({name: action.after.get(name) for name in TABLE_COLUMNS[table]})
         elif action.column is not None:
             cells.setdefault(action.column, {})[action.primary_key] = action.after
+    has_other_rows = bool(inserted or removed)
+    if has_other_rows:
+        frame = frame[~frame[key_column].isin(removed)]
+        rows = _with_secrets(pd.DataFrame(inserted, columns=list(frame.columns), dtype=object), table, tables)
+        frame = pd.concat([frame, rows] if inserted else [frame]).sort_values(key_column, kind="stable")
+        frame = frame.reset_index(drop=True)
     keys = frame[key_column]
     if table in PRIVATE_TABLES:
         keys = keys.map(lambda key: shown_key(table, key))
     new = {}
+    # Cells of rows that come in are among them.
     for column, values in cells.items():
         places = np.flatnonzero(keys.isin(values.keys()).to_numpy(dtype=bool))
         content = frame[column].to_numpy(dtype=object, copy=True)
         content[places] = [values[key] for key in keys.iloc[places]]
         new[column] = pd.Series(content, index=frame.index, dtype=object)
-    frame = frame.assign(**new)
-    if not inserted and not removed:
-        tables[table] = frame
-        return {(table, column) for column in new}
-    frame = frame[~frame[key_column].isin(removed)]
-    if inserted:
-        rows = pd.DataFrame(inserted, columns=list(frame.columns), dtype=object)
-        frame = pd.concat([frame, _with_secrets(rows, table, tables)]).sort_values(key_column, kind="stable")
-    tables[table] = frame.reset_index(drop=True)
-    return {(table, column) for column in frame.columns}
+    tables[table] = frame.assign(**new)
+    return {(table, str(column)) for column in (frame.columns if has_other_rows else new)}
 
 
 def _with_secrets(rows: pd.DataFrame, table: str, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

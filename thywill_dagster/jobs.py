@@ -28,7 +28,8 @@ apply_reconstruction = dg.define_asset_job(
     "apply_reconstruction",
     selection=dg.AssetSelection.groups("repair"),
     description="Writes to the application's database: applies the plan whose plan_id you reviewed, after a"
-    " verified backup, and verifies the result. Undo it with thywill-dagster undo RUN.",
+    " verified backup, and verifies the result. Then launch validate_consistency, so that findings and checks show what"
+    " is left; undo_repairs takes the run back.",
     executor_def=dg.in_process_executor,
     tags=WRITES,
 )

@@ -6,7 +6,10 @@ from pydantic import Field
 from thywill_dagster import commands
 from thywill_dagster.assets.errors import clear_failures
 from thywill_dagster.assets.repair import WRITER_POOL
+from thywill_dagster.repair.document import Table, render_markdown_table
 from thywill_dagster.resources import SiteResource, utc_now
+
+PROBLEMS_SHOWN = 20
 
 
 class UndoConfig(dg.Config):
@@ -54,5 +57,23 @@ def _set_guards(context: dg.OpExecutionContext, config: GuardConfig, site: SiteR
 
 def _tell(context: dg.OpExecutionContext, answer: commands.Answer) -> None:
     """The answer where the UI shows it: beside the step."""
-    content = {name: value for name, value in answer.content.items() if value}
-    context.add_output_metadata({"answer": dg.MetadataValue.json(content), "exit_status": answer.exit_status})
+    content = answer.content
+    counted = ("planned", "applied", "skipped", "failed")
+    changes = [(name, *(n[word] for word in counted)) for name, n in content["actions"].items() if n["planned"]]
+    problems = [(problem["reason"],) for problem in content["problems"]]
+    shown = Table(("what was left or could not be used",), problems[:PROBLEMS_SHOWN], len(problems))
+    context.add_output_metadata(
+        {
+            "mode": content["mode"],
+            "exit_status": answer.exit_status,
+            **_as_table("changes", Table(("action", *counted), changes)),
+            **_as_table("problems", shown),
+            **({"backup": dg.MetadataValue.path(content["backup"])} if content["backup"] else {}),
+            **({"journal_run": content["run_id"]} if content["run_id"] else {}),
+            "answer": dg.MetadataValue.json({name: value for name, value in content.items() if value}),
+        }
+    )
+
+
+def _as_table(name: str, table: Table) -> dict[str, dg.MetadataValue]:
+    return {name: dg.MetadataValue.md(render_markdown_table(table))} if table.rows else {}

@@ -1,8 +1,8 @@
-"""Entries of a monthly file behind a tag whose end only a copy of an imported row confirms.
+"""Entries of a monthly file behind a tag whose end only a copy of an imported or lost row confirms.
 
 The importer may have taken a line of a text for the tag, and the heal tool may have written it into a header, so the
 tag in the monthly file may go on behind the line where it seems to end, and forge entries. Where nothing behind it
-can be its end, such an entry counts if another file tells of it as well.
+can be its end, or where the row is lost, such an entry counts if another file tells of it as well.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from thywill_dagster.archives.tables import EVENT_KINDS, SOURCES
 _TOLERANCE = 1
 """Minutes by which the line of the monthly file may be later than that of the other file."""
 _MINUTE_BITS = 32
+_AUTHORS_OF_NOBODY = ("", "Unknown", "Unknown User")
+"""What a header says where the heal tool did not know the author."""
 
 Numbers = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
@@ -64,7 +66,8 @@ def _doubtful_events(copied: pa.Table, events: pa.Table, prayers: pa.Table) -> M
     is_monthly = sources == SOURCES.index("monthly_activity")
     is_witness = (sources == SOURCES.index("prayer_file")) & ~np.array(events["is_tainted"])
     doubtful &= is_monthly
-    has_author = prayers["prayer_id"].filter(pc.not_equal(prayers["author"].cast(pa.large_string()), ""))
+    is_nobody = pc.is_in(prayers["author"].cast(pa.large_string()), value_set=pa.array(_AUTHORS_OF_NOBODY))
+    has_author = prayers["prayer_id"].filter(pc.invert(is_nobody))
     submitted = np.flatnonzero(doubtful & (events["kind"].to_numpy() == EVENT_KINDS.index("submitted")))
     ids = events["prayer_id"].take(pa.array(submitted)).cast(pa.large_string())
     doubtful[submitted] = ~np.array(pc.is_in(ids, value_set=has_author.combine_chunks()), dtype=bool)

@@ -282,7 +282,8 @@ class ParsedFile:
             :mod:`thywill_dagster.archives.copied_tags`.
         known_ends: numbers of the lines on which a text begins that only the database says the end of.
         tag: first line of the tag in a prayer file's header; None without one.
-        may_be_copy: whether that header may have been written from an imported row, since the file holds its texts.
+        may_be_copy: whether that header may have been written from a row that was imported, since the file holds its
+            texts, or from one that the database has lost.
     """
 
     counts: Counter[str] = field(default_factory=Counter)

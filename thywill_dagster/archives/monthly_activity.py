@@ -148,7 +148,9 @@ class _State:
     suspects: list[int] = field(default_factory=list)
     """Numbers of lines that a name with a line break may have forged."""
     copied_tags: list[int] = field(default_factory=list)
-    """Indices of lines with a tag that only a copy confirms."""
+    """Indices of lines with a tag that only a copy of an imported row confirms."""
+    rowless_tags: list[int] = field(default_factory=list)
+    """Those with a tag that a header confirms, while the database has other prayers and not this one."""
     other_dates: list[Day] = field(default_factory=list)
     """Dates that are, or may be, part of an entry."""
     taken: list[tuple[int, int]] = field(default_factory=list)
@@ -501,7 +503,7 @@ class _Reader:
         is_copied = shown is not None and shown == header_key(first[:-1], may_be_copy=True)
         if texts is None or not texts.tag:
             if is_copied:
-                self.state.copied_tags.append(index)
+                (self.state.rowless_tags if texts is None else self.state.copied_tags).append(index)
             return 0 if is_closed or is_copied else None
         tag = (normalise_newlines(texts.tag) + ")").split("\n")
         extra = len(tag) - 1
@@ -515,19 +517,21 @@ class _Reader:
         return extra if is_copied else None
 
     def _judge_copied_tags(self, events: MonthlyEvents | None) -> None:
-        """Looks for what may be the end of a tag that only a copy confirms; behind such a tag everything is tainted."""
-        if not self.state.copied_tags:
-            return
-        first = min(self.state.copied_tags)
-        table = self.table
-        closed = np.flatnonzero(table.stands_at(table.ends - 1, b")") & (table.ends > table.starts))
-        submitted = Counter(str(row[2]) for row in self.parsed.events if row[1] == "submitted")
-        if events is not None:
-            submitted.update(events.prayer_id.filter(pa.array(events.kind == _SUBMITTED)).to_pylist())
-        if all(self._is_fresh(index, submitted) for index in closed[closed > first].tolist()):
-            self.parsed.copied_tag = first + 1
-        else:
-            self._taint(events, np.arange(len(table)) > first)
+        """Notes from where on another file must tell the same, or taints it if a tag may end there."""
+        doubtful = list(self.state.rowless_tags)
+        if self.state.copied_tags:
+            first = min(self.state.copied_tags)
+            table = self.table
+            closed = np.flatnonzero(table.stands_at(table.ends - 1, b")") & (table.ends > table.starts))
+            submitted = Counter(str(row[2]) for row in self.parsed.events if row[1] == "submitted")
+            if events is not None:
+                submitted.update(events.prayer_id.filter(pa.array(events.kind == _SUBMITTED)).to_pylist())
+            if all(self._is_fresh(index, submitted) for index in closed[closed > first].tolist()):
+                doubtful.append(first)
+            else:
+                self._taint(events, np.arange(len(table)) > first)
+        if doubtful:
+            self.parsed.copied_tag = min(doubtful) + 1
 
     def _is_fresh(self, index: int, submitted: Mapping[str, int]) -> bool:
         """Whether a line that ends like a tag tells of a submission in its own minute.

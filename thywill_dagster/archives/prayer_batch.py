@@ -56,7 +56,7 @@ class ReadBatch:
         events: rows of table ``events`` that were read in columns.
         counts: rule to number of lines of each file.
         tags: first line of the tag in the header.
-        may_be_copies: whether the file holds the texts of an imported row, from which it may have been written.
+        may_be_copies: whether the file may have been written from a row that was imported, or is lost.
         prayer_ids: of the files.
         one_by_one: index into the sequences to what was read of the other activity lines.
     """
@@ -187,15 +187,13 @@ class _Texts:
         text_ends: position behind the text.
         generated_starts: position of the generated prayer; that of the marker if there is none.
         markers: position of the marker.
-        is_told: whether the database has exactly these texts.
-        is_known: whether it has them as they were submitted.
+        is_known: whether the database has exactly these texts, as they were submitted.
     """
 
     is_usual: Mask
     text_ends: Positions
     generated_starts: Positions
     markers: Positions
-    is_told: Mask
     is_known: Mask
 
     def only(self, mask: Mask) -> _Texts:
@@ -224,7 +222,6 @@ def _find_texts(table: LineTable, heads: _Heads, context: ReadingContext) -> _Te
         np.where(has_generated, text_ends + len(_GENERATED), markers),
         markers,
         np.zeros(len(markers), dtype=bool),
-        np.zeros(len(markers), dtype=bool),
     )
     if context.texts:
         _compare_with_database(table, heads, texts, context)
@@ -251,7 +248,6 @@ def _compare_with_database(table: LineTable, heads: _Heads, texts: _Texts, conte
         has_generated.append(bool(generated))
         is_same.append(is_body and known.are_of(submitted))
         is_usual.append(is_body and (known.tag or "") == (_tag_of(table, heads, index) or ""))
-    texts.is_told[told] = True
     texts.is_known[told] = is_same
     texts.is_usual[told] = is_usual
     texts.text_ends[told] = text_ends = heads.body_starts[told] + np.array(lengths, dtype=np.int64)
@@ -331,7 +327,7 @@ class _Batch:
             events=events,
             counts=counts,
             tags=self._tags(),
-            may_be_copies=(self.texts.is_told & ~self.texts.is_known).tolist(),
+            may_be_copies=(~self.texts.is_known & bool(self.context.texts)).tolist(),
             prayer_ids=prayer_ids,
             one_by_one=one_by_one,
         )

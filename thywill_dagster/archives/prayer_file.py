@@ -146,9 +146,8 @@ def parse_prayer_file(text: str, path: str, context: ReadingContext) -> ParsedFi
     start, text_lines, generated_lines, reading = _find_activity(lines, body_start, texts, owner, is_proved, is_whole)
     if submitted_at is None or not is_author_proved or (may_go_on and reading != "database"):
         author, parsed.tag = "", None
-    if texts is not None and not is_whole and parsed.tag is not None:
-        shown = as_archived(texts.tag or "", owner).split("\n")[0]
-        parsed.may_be_copy = shown in ("", parsed.tag) and _holds_texts(lines, body_start, texts, owner)
+    if context.texts and not is_whole and parsed.tag is not None:
+        parsed.may_be_copy = texts is None or _may_be_written_from(texts, owner, parsed.tag, lines, body_start)
     is_tainted = reading == "several_markers" or not (reading == "database" or text.endswith("\n"))
     overlong = [index for index in range(body_start, start) if OVERLONG in lines[index]]
     for index in overlong:
@@ -432,8 +431,10 @@ def _find_activity(
     return markers[0] + 1, text_lines, generated_lines, "only_marker" if is_only else "several_markers"
 
 
-def _holds_texts(lines: Sequence[str], start: int, texts: PrayerTexts, prayer_id: str) -> bool:
-    """Whether what stands from this line on may have been written from these texts."""
+def _may_be_written_from(texts: PrayerTexts, prayer_id: str, tag: str, lines: Sequence[str], start: int) -> bool:
+    """Whether a file with this tag, and with what stands from this line on, may have been written from these texts."""
+    if as_archived(texts.tag or "", prayer_id).split("\n")[0] not in ("", tag):
+        return False
     generated = texts.generated or ""
     for form in (lambda text: as_archived(text, prayer_id), normalise_ended):
         expected = [*form(texts.text).split("\n"), ""]

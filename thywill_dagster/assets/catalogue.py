@@ -255,7 +255,8 @@ CATALOGUE: Mapping[str, Entry] = {
     "repair_verification": Entry(
         "repair",
         "A look from scratch after the apply: is every applied change there, is what it repaired no finding any"
-        " more, and did anything else change?",
+        " more, and did anything else change? The assets of the groups identity and integrity, and their checks, show"
+        " the look before the apply until the next one: launch validate_consistency, or wait for the daily check.",
         {},
     ),
     "integrity_metrics": Entry(

@@ -17,6 +17,7 @@ from thywill_dagster.assets.reconstruction import SelectionConfig
 from thywill_dagster.checks.plan import LEFT_CHECK, NOTHING_ELSE_CHECK, check_nothing_else, check_promises
 from thywill_dagster.repair.document import render_markdown_table
 from thywill_dagster.repair.frames import outcome_frame
+from thywill_dagster.repair.outcome import ApplyReport
 from thywill_dagster.resources import SiteResource, utc_now
 
 WRITER_POOL = "app_db_write"
@@ -72,10 +73,19 @@ def applied_repairs(
             "broken_promises": len(verification.broken_promises),
             "changed_by_application": verification.changed_by_application,
             "displayed_none": dg.MetadataValue.json(dict(verification.displayed_none)),
-            "next_step": f"to take it back: thywill-dagster undo {report.run_id}" if report.has_written else "none",
+            **_next_steps(report),
         },
     )
     yield check_promises(verification, int((outcomes["outcome"] == "applied").sum()))
     yield check_nothing_else(verification, sum(verification.look.snapshot.row_counts.values()))
     if report.problem:
         raise dg.Failure(description=f"the run stopped before its end: {report.problem}", allow_retries=False)
+
+
+def _next_steps(report: ApplyReport) -> dict[str, str]:
+    if not report.has_written:
+        return {"next_step": "none"}
+    return {
+        "next_step": "launch validate_consistency: until then the findings and their checks show the look before",
+        "to_take_it_back": f"launch undo_repairs with run {report.run_id}, or thywill-dagster undo {report.run_id}",
+    }

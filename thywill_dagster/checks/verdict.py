@@ -36,19 +36,18 @@ def verdict(
     if not examined:
         description, severity = f"There were no {unit} to look at, so nothing is known.", WARN
     elif count:
-        description = f"{count} of {examined} {unit}. Next: {next_step}"
+        description = f"{count} of {examined} {unit} are not right. Next: {next_step}"
     else:
         description = f"All {examined} {unit} are right."
+    passed = bool(examined) and not count
+    metadata: dict[str, int | str | dg.JsonMetadataValue] = {"offenders": count, "examined": examined}
+    if not passed:
+        metadata |= {"first_offenders": dg.MetadataValue.json(shown), "next_step": next_step}
     return dg.AssetCheckResult(
         asset_key=spec.asset_key,
         check_name=spec.name,
-        passed=bool(examined) and not count,
+        passed=passed,
         severity=severity,
         description=description,
-        metadata={
-            "offenders": count,
-            "examined": examined,
-            "first_offenders": dg.MetadataValue.json(shown),
-            "next_step": next_step,
-        },
+        metadata=metadata,
     )

@@ -79,6 +79,9 @@ _LINK_BEGIN = re.compile(r":(?=//)|www(?=\.)|(?=@)")
 _WORD_JOINER = "\u2060"
 """Has no width. Markdown makes links of addresses without being asked, and has no way to escape one."""
 
+SHORT_CELL = 24
+"""Characters; the longest names of rules and columns have as many."""
+
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1b1f24; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; border-bottom: 1px solid #d8dee4; }
@@ -86,7 +89,8 @@ table { border-collapse: collapse; margin: .8rem 0; width: 100%; }
 th, td { text-align: left; vertical-align: top; padding: .3rem .6rem; border-bottom: 1px solid #e6eaee;
   overflow-wrap: anywhere; }
 td:first-child { min-width: 12rem; }
-th { background: #f4f6f8; white-space: nowrap; } td.number, th.number { text-align: right; white-space: nowrap; }
+th { background: #f4f6f8; white-space: nowrap; } td.number, th.number { text-align: right; }
+td.number, td.short { white-space: nowrap; }
 .tree details, .tree .leaf { margin-left: 1.1rem; } .tree summary { margin-left: -1.1rem; cursor: pointer; }
 .tree small { color: #59636e; }
 pre { background: #f4f6f8; padding: .8rem; overflow-x: auto; } p.more { color: #59636e; }
@@ -169,7 +173,10 @@ def _markdown_table(table: Table) -> list[str]:
 
 def _html_table(table: Table) -> list[str]:
     numeric = [_is_numeric(table, i) for i in range(len(table.columns))]
-    css = [' class="number"' if number else "" for number in numeric]
+    css = [
+        ' class="number"' if number else ' class="short"' if _is_short(table, i) else ""
+        for i, number in enumerate(numeric)
+    ]
     head = "".join(f"<th{c}>{html.escape(column)}</th>" for c, column in zip(css, table.columns, strict=True))
     lines = [f"<table><thead><tr>{head}</tr></thead><tbody>"]
     for row in table.rows:
@@ -223,7 +230,13 @@ def _html_tree(tree: Tree) -> list[str]:
 
 
 def _is_numeric(table: Table, column: int) -> bool:
-    return bool(table.rows) and all(isinstance(row[column], int | float | None) for row in table.rows)
+    cells = [row[column] for row in table.rows]
+    return any(cell is not None for cell in cells) and all(isinstance(cell, int | float | None) for cell in cells)
+
+
+def _is_short(table: Table, column: int) -> bool:
+    """Whether no cell of the column needs a second line, so that none is broken where others need the room."""
+    return all(len(str(row[column])) <= SHORT_CELL for row in table.rows)
 
 
 def _shown(value: object, longest: int | None = None) -> str:

@@ -251,8 +251,8 @@ def _in_short(proposal: Proposal, facts: ReportFacts) -> Sequence[str]:
     return [
         f"Database: {facts.site}. Looked at: {facts.looked_at}.",
         f"Plan: {plan.plan_id}.",
-        f"{found} findings. {ready} changes are ready{f' (risk: {risks})' if risks else ''}, {review} need review,"
-        f" and for {len(proposal.unresolved)} findings nothing can be proposed.",
+        f"Findings: {found:,}. Changes: {ready:,} ready{f' (risk: {risks})' if risks else ''}, {review:,} in review."
+        f" Findings for which nothing can be proposed: {len(proposal.unresolved):,}.",
     ]
 
 

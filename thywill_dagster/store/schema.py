@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from sqlalchemy import Connection, text
 
@@ -139,6 +140,22 @@ class SchemaDescription:
         ]
         return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()
 
+    @property
+    def parts(self) -> Mapping[str, str]:
+        """What the fingerprint is made of, one by one: the part in words to a short hash of what it says."""
+        parts = {}
+        for table in self.tables.values():
+            for c in table.columns:
+                parts[f"column {table.name}.{c.name}"] = _short_hash(
+                    [c.type, c.nullable, c.default, c.primary_key_position]
+                )
+            keys = [[k.columns, k.table, k.referenced_columns] for k in table.foreign_keys]
+            parts[f"the foreign keys of {table.name}"] = _short_hash(keys)
+            unique = sorted(index.columns for index in table.indexes if index.origin == "u")
+            parts[f"the unique constraints of {table.name}"] = _short_hash(unique)
+            parts[f"the triggers of {table.name}"] = _short_hash(table.triggers)
+        return parts
+
     def require_v1(self) -> None:
         """Makes sure that this is a ThyWill site whose rows refer to users by id.
 
@@ -163,6 +180,33 @@ class SchemaDescription:
             raise CouldNotLookError(
                 f"the database is not a ThyWill site: it lacks {', '.join(missing)}; check --database"
             )
+
+
+def schema_differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """What came, went or changed between the :attr:`SchemaDescription.parts` of two moments, whole tables first."""
+    tables_before, tables_now = _tables_of(before), _tables_of(now)
+    found = [f"table {name} is gone" for name in sorted(tables_before - tables_now)]
+    found += [f"table {name} is new" for name in sorted(tables_now - tables_before)]
+    both = tables_before & tables_now
+    for part in sorted(before.keys() | now.keys()):
+        if _table_of(part) in both and before.get(part) != now.get(part):
+            word = "is new" if part not in before else "is gone" if part not in now else "changed"
+            found.append(f"{part} {word}")
+    return found
+
+
+def _tables_of(parts: Mapping[str, str]) -> set[str]:
+    return {_table_of(part) for part in parts if not part.startswith("column ")}
+
+
+def _table_of(part: str) -> str:
+    if part.startswith("column "):
+        return part.removeprefix("column ").partition(".")[0]
+    return part.partition(" of ")[2]
+
+
+def _short_hash(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()[:12]
 
 
 def describe_schema(connection: Connection) -> SchemaDescription:

@@ -180,6 +180,27 @@ def test_a_file_that_holds_more_than_the_imported_row_is_no_copy_of_it(text: str
     assert believed(read(files, texts={PRAYER_ID: known})) == {"Ann", "Ben"}
 
 
+@pytest.mark.parametrize(("author", "contradicted_by"), [("Ann", {VICTIM}), ("Unknown User", set())])
+def test_a_tag_whose_row_is_lost_may_be_that_of_a_copy_as_well(author: str, contradicted_by: set[str]) -> None:
+    others = {"e" * 32: PrayerTexts(text="Another.")}
+    copy = prayer_file("Please.", tag="t", author=author)
+    # The line on which the tag really ends is no entry, so the one behind it is doubtful anyway.
+    month = MONTH.replace(TAG, "\n".join(("t)", FORGED_MONTHLY_LINES[1], FORGED_MONTHLY_LINES[0], "end")))
+    month += f"23:50 - Ben prayed for prayer {PRAYER_ID}\n"
+    files = {MONTHLY_PATH: month, COPY_PATH: copy}
+
+    found = read(files, texts=others)
+    events = found.events[~found.events["is_tainted"]]
+    assert set(events.loc[events["kind"] != "submitted", "person"]) == set()
+    # A submission cannot decide against the header's author, but it may leave a question.
+    assert set(events.loc[events["kind"] == "submitted", "person"]) == {"Ann"} | contradicted_by
+    told = read({**files, COPY_PATH: copy + 2 * b"June 05 2025 at 23:50 - Ben prayed this prayer\n"}, texts=others)
+    monthly = told.events[told.events["source"] == "monthly_activity"]
+    assert "Ben" in set(monthly.loc[~monthly["is_tainted"], "person"])
+    # Without a database there was no row to make a copy of.
+    assert "Ben" in believed(read(files))
+
+
 SUBMITTED = "June 05 2025 at 08:30"
 COPIED = {
     "texts": {

@@ -4,10 +4,13 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from thywill_dagster import chain, commands
+from thywill_dagster.errors import RefusedError
 from thywill_dagster.integrity.findings import FINDING_KINDS
 from thywill_dagster.repair.actions import ACTION_NAMES
 from thywill_dagster.result import METRICS
@@ -160,6 +163,31 @@ def test_only_the_selected_changes_are_made(damaged: Site) -> None:
     applied = {name: n["applied"] for name, n in json.loads(done.stdout)["actions"].items() if n["applied"]}
     assert applied == {"set_archive_path": 10}
     assert done.returncode & 8
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ("ALTER TABLE prayer ADD COLUMN mood VARCHAR", "column prayer.mood is new"),
+        ("ALTER TABLE prayer DROP COLUMN generated_prayer", "column prayer.generated_prayer is gone"),
+        ("ALTER TABLE prayerskip RENAME TO skips", "table prayerskip is gone, table skips is new"),
+        (
+            "CREATE TRIGGER theirs AFTER INSERT ON prayer BEGIN SELECT 1; END",
+            "the triggers of prayer changed",
+        ),
+    ],
+)
+def test_a_refused_plan_names_what_changed_of_the_schema(damaged: Site, change: str, named: str) -> None:
+    settings = damaged.settings
+    look = chain.look_at(settings, now=lambda: datetime.now(UTC))
+    plan_id = chain.propose(settings, look, chain.PlanOptions()).plan_id
+    damaged.change(change)
+    before = damaged.rows()
+
+    with pytest.raises(RefusedError, match=f"the schema changed since the plan was made: {named}; make a new dry run"):
+        commands.apply(settings, plan_id, chain.Selection(), now=lambda: datetime.now(UTC))
+
+    assert damaged.rows() == before
 
 
 def test_a_plan_that_is_applied_already_leaves_nothing_to_a_person(damaged: Site) -> None:

@@ -73,6 +73,35 @@ def test_a_reviewed_plan_is_applied_and_verified(damaged: Site) -> None:
     assert again["ready_changes"] == 0
 
 
+def test_what_is_not_looked_at_again_by_an_apply_is_said_beside_it(damaged: Site) -> None:
+    plan_id = metadata_of(run(damaged, "plan_reconstruction"), "reconstruction_plan")["plan_id"]
+
+    verification = metadata_of(
+        run(damaged, "apply_reconstruction", {"applied_repairs": {"plan_id": plan_id}}), "repair_verification"
+    )
+    [(journal_run,)] = damaged.query("SELECT DISTINCT run_id FROM thywill_dagster_journal")
+
+    assert str(verification["next_step"]).startswith("launch validate_consistency")
+    assert journal_run in str(verification["to_take_it_back"])
+
+
+def test_the_answer_of_an_undo_stands_beside_its_step(damaged: Site) -> None:
+    before = damaged.rows()
+    plan_id = metadata_of(run(damaged, "plan_reconstruction"), "reconstruction_plan")["plan_id"]
+    run(damaged, "apply_reconstruction", {"applied_repairs": {"plan_id": plan_id}})
+    [(journal_run,)] = damaged.query("SELECT DISTINCT run_id FROM thywill_dagster_journal")
+
+    undone = run(damaged, "undo_repairs", {"take_back": {"run": journal_run, "execute": True}})
+
+    [event] = [e for e in undone.all_events if e.event_type == dg.DagsterEventType.STEP_OUTPUT]
+    told = {name: value.value for name, value in event.event_specific_data.metadata.items()}
+    assert damaged.rows() == before
+    assert told["mode"] == "execute"
+    assert "| set_archive_path | 101 | 101 | 0 | 0 |" in str(told["changes"]).replace("\\_", "_")
+    assert told["backup"]
+    assert told["journal_run"] != journal_run
+
+
 def test_an_apply_without_a_plan_id_does_not_start(damaged: Site) -> None:
     with pytest.raises(dg.DagsterInvalidConfigError, match="plan_id"):
         run(damaged, "apply_reconstruction")

@@ -12,7 +12,7 @@ from thywill_dagster.integrity.clocks import find_doubled_hours
 from thywill_dagster.integrity.columns import NO_MINUTE, as_minutes
 from thywill_dagster.integrity.event_rows import MARKS, Case, EventRow, GroupRows, find_twins
 from thywill_dagster.integrity.losses import find_losses
-from thywill_dagster.integrity.matching import TOLERANCE_MINUTES, Fact, Match, Row, find_slack, match_rows
+from thywill_dagster.integrity.matching import Fact, Match, Row, find_slack, match_rows
 from thywill_dagster.integrity.site import SiteView
 
 NOTHING_TELLS = "no archive line and no other row tells of it"
@@ -155,9 +155,8 @@ class EventMatcher:
                 person = self._constraints[cell][0]
             is_ordered = is_alone or group.clock == "utc" or not any(map(self._came_twice, row.minutes))
             slack = find_slack(row.time, group.is_before_line)
-            graph_rows.append(Row(row.minutes, row.time, person, is_ordered, slack))
+            graph_rows.append(Row(row.minutes, row.time, person, is_ordered, slack, cell in self._constraints))
         matches = match_rows(graph_rows, case.facts, self._site.is_same_person)
-        taken = {fact for match in matches for fact in match.facts}
         if self._losses.leave_doubt(len(case.rows), case.facts):
             matches = [
                 match
@@ -166,7 +165,7 @@ class EventMatcher:
                 for row, match in zip(case.rows, matches, strict=True)
             ]
         judged = [
-            self._judge_row(cell, row, match, case.facts, taken)
+            self._judge_row(cell, row, match, case.facts)
             for row, cell, match in zip(case.rows, cells, matches, strict=True)
             if row.is_lost and (match.facts or not group.reference.is_nobody(row.value))
         ]
@@ -178,9 +177,7 @@ class EventMatcher:
         # "Nobody" is legal, unless the archive says who it was.
         return [lost for lost in judged if lost.person is not None or not group.reference.is_nobody(lost.value)]
 
-    def _judge_row(
-        self, cell: Cell, row: EventRow, match: Match, facts: Sequence[Fact], taken: set[int]
-    ) -> LostReference:
+    def _judge_row(self, cell: Cell, row: EventRow, match: Match, facts: Sequence[Fact]) -> LostReference:
         evidence = tuple(line for index in match.facts[:1] for line in facts[index].evidence)
 
         def lost(person: str | None, rule: str, reason: str = "", is_silent: bool = False) -> LostReference:
@@ -190,20 +187,10 @@ class EventMatcher:
             person, rule, other_evidence = self._constraints[cell]
             # What a decided row hands on is the same fact and brings its lines with it.
             is_handed_on = rule == "twin_row" and not other_evidence[0].startswith("database:")
-            evidence = other_evidence if is_handed_on else evidence + other_evidence
-            strangers = [
-                fact
-                for index, fact in enumerate(facts)
-                if index not in taken
-                and not fact.is_tainted
-                and not self._site.is_same_person(person, fact.person)
-                and any(
-                    fact.first - TOLERANCE_MINUTES <= minute <= fact.last + TOLERANCE_MINUTES for minute in row.minutes
-                )
-            ]
-            if not match.facts and strangers:
-                evidence += strangers[0].evidence
+            if match.method == "contradicted":
+                evidence = other_evidence + evidence
                 return lost(None, rule, f"the archive names another user than {_RULE_IN_WORDS[rule]}")
+            evidence = other_evidence if is_handed_on else evidence + other_evidence
             return lost(person, rule)
         if match.person is not None and not match.person.startswith((CONFLICT, NOBODY)):
             return lost(match.person, match.method)

@@ -43,7 +43,7 @@ Slack = tuple[int, int, int, int]
 
 ANY_ORDER: Slack = (TOLERANCE_MINUTES,) * 4
 
-Method = Literal["known", "only_matching", "line_order", "undecided", "doubtful"]
+Method = Literal["known", "contradicted", "only_matching", "line_order", "undecided", "doubtful"]
 
 
 class Row(NamedTuple):
@@ -55,6 +55,7 @@ class Row(NamedTuple):
         person: its user if known.
         is_ordered: whether its time tells what was first: not in the hour that comes twice in autumn.
         slack: how far its lines may be away, see :func:`find_slack`.
+        is_told: whether only another row tells who its user is, which may be wrong.
     """
 
     minutes: tuple[int, ...]
@@ -62,6 +63,7 @@ class Row(NamedTuple):
     person: str | None
     is_ordered: bool = True
     slack: Slack = ANY_ORDER
+    is_told: bool = False
 
     @property
     def latest(self) -> int:
@@ -135,9 +137,11 @@ class Match(NamedTuple):
     """What matching says about one row.
 
     Attributes:
-        method: how it was decided; ``known`` for rows that had a user, ``doubtful`` if the archive has lost lines.
+        method: how it was decided; ``known`` for rows that had a user, ``contradicted`` for those of which another row
+            tells a user while the archive has an event of somebody else to spare, ``doubtful`` if the archive has
+            lost lines.
         person: the row's user, None if undecided.
-        facts: indexes of the event (or, if several are interchangeable, the events) that decide.
+        facts: indexes of the event (or, if several are interchangeable, the events) that decide or contradict.
         candidates: persons that could be meant, in order; empty if no event is near.
     """
 
@@ -184,7 +188,7 @@ def _match_plainly(rows: Sequence[Row], facts: Sequence[Fact]) -> list[Match] | 
 
 
 def _agree(every: Match, without: Match) -> Match:
-    if every.method == "known" or (every.person is not None and every.person == without.person):
+    if every.method in ("known", "contradicted") or (every.person is not None and every.person == without.person):
         return without
     return Match("undecided", None, (), every.candidates)
 
@@ -201,6 +205,7 @@ class _Graph:
         self.indexes = indexes
         self.facts = facts
         self.neighbours: list[list[int]] = []
+        self.strangers: dict[int, list[int]] = {}
         by_first = sorted(indexes, key=lambda i: (facts[i].first, facts[i].last, i))
         firsts = [facts[i].first for i in by_first]
         longest = max((facts[i].last - facts[i].first for i in indexes), default=0)
@@ -212,8 +217,10 @@ class _Graph:
                 near += [i for i in by_first[low:high] if facts[i].last + TOLERANCE_MINUTES >= minute]
             if len(row.minutes) > 1:
                 near = list(dict.fromkeys(near))
-            near = [i for i in near if row.may_be_of(facts[i])]
             person = row.person
+            if person is not None and row.is_told:
+                self.strangers[len(self.neighbours)] = [i for i in near if not is_same(person, facts[i].person)]
+            near = [i for i in near if row.may_be_of(facts[i])]
             if person is not None:
                 near = [i for i in near if is_same(person, facts[i].person)]
             self.neighbours.append(near)
@@ -281,9 +288,13 @@ class _Graph:
     def _match(self) -> None:
         """A largest matching that covers as many rows with a known user as possible.
 
-        Augmenting never uncovers a covered row, so taking the known rows first is enough.
+        Augmenting never uncovers a covered row, so taking the known rows first is enough; of these, those first whose
+        user no other row had to tell.
         """
-        order = sorted(range(len(self.rows)), key=lambda r: (self.rows[r].person is None, self.rows[r].time))
+        order = sorted(
+            range(len(self.rows)),
+            key=lambda r: (self.rows[r].person is None, self.rows[r].is_told, self.rows[r].time),
+        )
         for start in order:
             came_from: dict[int, int] = {}
             queue = deque([start])
@@ -297,6 +308,19 @@ class _Graph:
                     if fact not in came_from:
                         came_from[fact] = row
                         queue.append(self.row_of[fact])
+
+    def _event_to_spare(self, row: int) -> int | None:
+        """An event of somebody else that this row could have had without taking any other row's, if there is one."""
+        waiting = deque(self.strangers.get(row, ()))
+        seen = set(waiting)
+        while waiting:
+            fact = waiting.popleft()
+            if (other := self.row_of.get(fact)) is None:
+                return fact
+            following = [f for f in self.neighbours[other] if f not in seen]
+            seen.update(following)
+            waiting.extend(following)
+        return None
 
     def _flip(self, free: int, row: int, came_from: dict[int, int], start: int) -> None:
         while True:
@@ -417,6 +441,8 @@ class _Graph:
         known = self.rows[row].person
         fact = self.fact_of.get(row)
         if known is not None:
+            if fact is None and (spare := self._event_to_spare(row)) is not None:
+                return Match("contradicted", None, (spare,), ())
             return Match("known", known, () if fact is None else (fact,), ())
         near = tuple(sorted({self.facts[f].person for f in self.neighbours[row]}))
         if fact is None or row in loose:

@@ -247,11 +247,23 @@ class _Graph:
         if not disordered:
             return matches
         return [
-            Match("undecided", None, (), match.candidates)
-            if match.method == "line_order" or (match.method == "only_matching" and match.person in disordered)
-            else match
-            for match in matches
+            self._withdraw(row, match) if self._stands_in_disorder(row, match, disordered) else match
+            for row, match in zip(self.rows, matches, strict=True)
         ]
+
+    @staticmethod
+    def _stands_in_disorder(row: Row, match: Match, disordered: set[str]) -> bool:
+        """Whether the answer of a row is among those that cannot all be right."""
+        if match.method == "line_order":
+            return True
+        may_be_wrong = match.method == "only_matching" or row.is_told
+        return may_be_wrong and match.person in disordered
+
+    @staticmethod
+    def _withdraw(row: Row, match: Match) -> Match:
+        if row.is_told:
+            return Match("contradicted", None, match.facts, ())
+        return Match("undecided", None, (), match.candidates)
 
     def _find_disordered(self, matches: Sequence[Match]) -> set[str]:
         """Persons of rows that stand in another order than the lines, as decided, of one prayer file or monthly file.

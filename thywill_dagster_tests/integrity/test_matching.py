@@ -137,6 +137,80 @@ def test_a_forged_line_can_prevent_a_decision_but_never_make_one(rows: list[Row]
             assert all(not facts[fact].is_tainted for fact in match.facts)
 
 
+def largest(rows: Sequence[Row], near: Sequence[Sequence[int]]) -> tuple[int, int]:
+    """How many rows with a user, and how many rows at all, can have an event at once."""
+
+    def go(row: int, taken: frozenset[int]) -> Iterator[tuple[int, int]]:
+        if row == len(rows):
+            yield 0, 0
+            return
+        yield from go(row + 1, taken)
+        for fact in set(near[row]) - taken:
+            for known, every in go(row + 1, taken | {fact}):
+                yield known + (rows[row].person is not None), every + 1
+
+    return max(go(0, frozenset()))
+
+
+@settings(max_examples=300, deadline=None)
+@given(rows_strategy(), facts_strategy(), st.integers(0, 360), st.sampled_from(PERSONS))
+def test_what_another_row_tells_is_contradicted_exactly_if_an_event_of_somebody_else_is_to_spare(
+    rows: list[Row], facts: list[Fact], time: int, person: str
+) -> None:
+    told = Row((time // 60,), time, person, is_told=True)
+    own = [
+        [n for n, fact in enumerate(facts) if is_near(row, fact) and row.person in (None, fact.person)]
+        for row in (*rows, told)
+    ]
+    others = [
+        n for n, fact in enumerate(facts) if fact.person != person and fact.first - 1 <= time // 60 <= fact.last + 1
+    ]
+    without, known = largest(rows, own[:-1]), largest([*rows, told], own)
+    spared = largest([*rows, told], [*own[:-1], others])
+
+    match = match_rows([*rows, told], facts)[-1]
+
+    if known[0] > without[0]:
+        assert (match.method, match.person) == ("known", person)
+    elif spared[1] > without[1]:
+        assert (match.method, match.person) == ("contradicted", None)
+        assert facts[match.facts[0]].person != person or others
+    else:
+        assert (match.method, match.person, match.facts) == ("known", person, ())
+
+
+def test_what_another_row_tells_never_takes_the_event_of_a_row_that_has_its_user() -> None:
+    lines = [Fact(person, 0, 0, ("p.txt", 10 + n), None) for n, person in enumerate("ab")]
+    told = Row((0,), 10, "a", is_told=True)
+    its_own = Row((0,), 20, "a")
+
+    found = match_rows([told, its_own], lines)
+
+    assert [(match.method, match.person) for match in found] == [("contradicted", None), ("known", "a")]
+
+
+def test_an_event_is_to_spare_as_well_if_its_row_can_have_another() -> None:
+    near, far = Fact("b", 1, 1, ("p.txt", 10), None), Fact("c", 2, 2, ("p.txt", 11), None)
+    told, lost = Row((0,), 10, "a", is_told=True), Row((1,), 70, None)
+
+    found = match_rows([told, lost], [near, far])
+
+    assert [match.method for match in found] == ["contradicted", "undecided"]
+
+
+def test_what_another_row_tells_is_contradicted_if_lines_and_rows_then_stand_in_another_order() -> None:
+    lines = [Fact(person, 0, 0, ("p.txt", 10 + n), None) for n, person in enumerate("abc")]
+    seconds = [10_500_000, 20_500_000, 30_500_000]
+    lost, its_own, told = (
+        Row((0,), time, person, is_told=is_told)
+        for time, person, is_told in zip(seconds, (None, "b", "a"), (False, False, True), strict=True)
+    )
+
+    found = match_rows([lost, its_own, told], lines)
+
+    assert (found[2].method, found[2].person) == ("contradicted", None)
+
+
 @settings(max_examples=100, deadline=None)
 @given(rows_strategy(), facts_strategy(), st.randoms(use_true_random=False))
 def test_the_order_in_which_rows_and_events_are_given_does_not_matter(rows, facts, random) -> None:

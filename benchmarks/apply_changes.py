@@ -136,6 +136,8 @@ def memory_of(changes: int, folder: Path) -> int:
     path = folder / f"memory{changes}.db"
     build(path, changes, "wal")
     plan = make_plan(path, changes)
+    # Its ids are computed once and kept: they are the plan's.
+    assert plan.plan_id
     tracemalloc.start()
     apply(path, plan, folder / f"memory{changes}")
     peak = tracemalloc.get_traced_memory()[1]

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from thywill_dagster.archives import monthly_activity, prayer_file, registration_file
+from thywill_dagster.archives.tables import LAST_LINE, taint_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +87,5 @@ def taint_suspects(
             tainted_from[file] = min(line, tainted_from.get(file, line))
     if not tainted_from:
         return events, registrations
-    return _taint(events, tainted_from), _taint(registrations, tainted_from)
-
-
-def _taint(table: pa.Table, tainted_from: dict[int, int]) -> pa.Table:
-    files, lines = table["file"].to_numpy(), table["line"].to_numpy()
-    is_tainted = np.array(table["is_tainted"])
-    for file, line in tainted_from.items():
-        is_tainted |= (files == file) & (lines >= line)
-    return table.set_column(table.column_names.index("is_tainted"), "is_tainted", pa.array(is_tainted))
+    ranges = {file: [(line, LAST_LINE)] for file, line in tainted_from.items()}
+    return taint_lines(events, ranges), taint_lines(registrations, ranges)

@@ -15,7 +15,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from thywill_dagster.archives.tables import EVENT_KINDS, SOURCES
+from thywill_dagster.archives.names import USERS_FILE
+from thywill_dagster.archives.tables import EVENT_KINDS, SOURCES, LineRanges, find_lines, lines_behind, taint_rows
 
 _TOLERANCE = 1
 """Minutes by which the line of the monthly file may be later than that of the other file."""
@@ -45,23 +46,15 @@ def taint_what_no_other_file_tells(
     """
     if not len(copied):
         return events, registrations
-    return _with_tainted(events, _doubtful_events(copied, events, prayers)), _with_tainted(
-        registrations, _doubtful_registrations(copied, registrations)
+    behind = lines_behind(copied)
+    return (
+        taint_rows(events, _doubtful_events(behind, events, prayers)),
+        taint_rows(registrations, _doubtful_registrations(behind, registrations)),
     )
 
 
-def _are_behind(copied: pa.Table, table: pa.Table) -> Mask:
-    """The rows behind such a tag, in order of file and line."""
-    files, lines = table["file"].to_numpy(), table["line"].to_numpy()
-    behind = np.zeros(len(table), dtype=bool)
-    for file, line in zip(copied["file"].to_pylist(), copied["line"].to_pylist(), strict=True):
-        low, high = np.searchsorted(files, (file, file + 1))
-        behind[low + np.searchsorted(lines[low:high], line, side="right") : high] = True
-    return behind
-
-
-def _doubtful_events(copied: pa.Table, events: pa.Table, prayers: pa.Table) -> Mask:
-    doubtful = _are_behind(copied, events)
+def _doubtful_events(behind: LineRanges, events: pa.Table, prayers: pa.Table) -> Mask:
+    doubtful = find_lines(events, behind)
     sources = events["source"].to_numpy()
     is_monthly = sources == SOURCES.index("monthly_activity")
     is_witness = (sources == SOURCES.index("prayer_file")) & ~np.array(events["is_tainted"])
@@ -112,24 +105,19 @@ def _look_up(counts: tuple[Numbers, Numbers], slots: Numbers) -> Numbers:
     return np.where(known[places] == slots, numbers[places], 0)
 
 
-def _doubtful_registrations(copied: pa.Table, registrations: pa.Table) -> Mask:
+def _doubtful_registrations(behind: LineRanges, registrations: pa.Table) -> Mask:
     columns = ("name", "inviter", "at", "source", "is_tainted")
     rows: Sequence[tuple[str, str, int, str, bool]] = list(
         zip(*(registrations[column].to_pylist() for column in columns), strict=True)
     )
-    told = Counter(row[:3] for row in rows if row[3] != "users_file")
-    witnesses = Counter(row[:3] for row in rows if row[3] == "users_file" and not row[4])
+    told = Counter(row[:3] for row in rows if row[3] != USERS_FILE)
+    witnesses = Counter(row[:3] for row in rows if row[3] == USERS_FILE and not row[4])
 
     def near(counts: Counter[tuple[str, str, int]], name: str, inviter: str, at: int) -> int:
         return sum(counts[name, inviter, minute] for minute in range(at - _TOLERANCE, at + 1))
 
     is_told = [
-        source == "users_file" or 0 < near(told, name, inviter, at) <= near(witnesses, name, inviter, at)
+        source == USERS_FILE or 0 < near(told, name, inviter, at) <= near(witnesses, name, inviter, at)
         for name, inviter, at, source, _ in rows
     ]
-    return _are_behind(copied, registrations) & ~np.array(is_told, dtype=bool)
-
-
-def _with_tainted(table: pa.Table, chosen: Mask) -> pa.Table:
-    is_tainted = np.array(table["is_tainted"]) | chosen
-    return table.set_column(table.column_names.index("is_tainted"), "is_tainted", pa.array(is_tainted))
+    return find_lines(registrations, behind) & ~np.array(is_told, dtype=bool)

@@ -17,7 +17,8 @@ from itertools import accumulate
 
 import pyarrow as pa
 
-from thywill_dagster.archives.tables import taint_ranges
+from thywill_dagster.archives.names import USERS_FILE
+from thywill_dagster.archives.tables import taint_lines
 
 _TOLERANCE = 1
 """Minutes between the lines of one registration in its two files."""
@@ -82,9 +83,7 @@ class _Registrations:
         return [is_proved for at, is_proved in pairs if abs(at - minute) <= _TOLERANCE]
 
 
-def taint_doubtful_days(
-    doubts: pa.Table, events: pa.Table, registrations: pa.Table, source: str
-) -> tuple[pa.Table, pa.Table]:
+def taint_doubtful_days(doubts: pa.Table, events: pa.Table, registrations: pa.Table) -> tuple[pa.Table, pa.Table]:
     """Taints what stands under dates that may be the end of an inviter's name, and the invitation.
 
     The date is one if the registration file has the same invitation, and right behind it another entry. An invitation
@@ -94,7 +93,6 @@ def taint_doubtful_days(
         doubts: rows of table ``doubts``.
         events: table of events.
         registrations: table of registrations.
-        source: of the registrations in registration files.
 
     Returns:
         Both tables, tainted.
@@ -107,8 +105,8 @@ def taint_doubtful_days(
     known: dict[tuple[str, str, bool], _Registrations] = {}
     inviters: dict[str, list[tuple[int, str]]] = {}
     for file, line, name, at, inviter, of, is_tainted, is_ambiguous in rows:
-        lines = known.setdefault((name, inviter, of == source), _Registrations())
-        if of == source and inviter and not is_tainted:
+        lines = known.setdefault((name, inviter, of == USERS_FILE), _Registrations())
+        if of == USERS_FILE and inviter and not is_tainted:
             inviters.setdefault(name, []).append((at, inviter))
         lines.minutes.append(at)
         lines.proved.append(not (is_tainted or is_ambiguous) and (file, line + 1) in places)
@@ -125,7 +123,7 @@ def taint_doubtful_days(
             others = inviters.get(row[2], ()) if row else ()
             if row and not any(abs(at - row[3]) <= _TOLERANCE and inviter != row[4] for at, inviter in others):
                 ranges[file].append((row[1], line))
-    return taint_ranges(events, ranges), taint_ranges(registrations, ranges)
+    return taint_lines(events, ranges), taint_lines(registrations, ranges)
 
 
 def _is_confirmed(name: str, inviter: str, minute: int, known: Mapping[tuple[str, str, bool], _Registrations]) -> bool:

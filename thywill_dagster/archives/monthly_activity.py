@@ -47,12 +47,17 @@ from thywill_dagster.archives.lines import (
     why_unreadable,
 )
 from thywill_dagster.archives.model import ParsedFile, PrayerTexts, ReadingContext
-from thywill_dagster.archives.names import join_broken_inviter, join_broken_name, read_registration
+from thywill_dagster.archives.names import (
+    MONTHLY_ACTIVITY,
+    REGISTRATION_PHRASES,
+    join_broken_inviter,
+    join_broken_name,
+    read_registration,
+)
 from thywill_dagster.archives.prayer_file import BROKEN_NAME_LENGTH
 from thywill_dagster.archives.tables import EVENT_KINDS, events_table
 from thywill_dagster.archives.timestamps import DATE_PATTERN, parse_clock, parse_date
 
-SOURCE = "monthly_activity"
 ID_LENGTH = 32
 """Of the ids that the application makes; lines with any other id are read one by one."""
 
@@ -77,8 +82,7 @@ _PATTERNS = tuple(
 )
 _KINDS = np.array([EVENT_KINDS.index(kind) for kind, _, _ in ACTIONS], dtype=np.int8)
 _SUBMITTED = [kind for kind, _, _ in ACTIONS].index("submitted")
-_DIRECTLY = " registered directly"
-_INVITED = " registered via invitation from "
+_DIRECTLY, _INVITED = REGISTRATION_PHRASES[MONTHLY_ACTIVITY]
 _INVITED_BY_NOBODY = " registered via invitation"
 _DAY = 1440
 
@@ -467,7 +471,7 @@ class _Reader:
             extra += longer[1]
             self.parsed.counts["continuation"] += longer[1]
         self.parsed.counts["registration"] += 1
-        self.parsed.registrations.append((index + 1, name, at, inviter, SOURCE, is_tainted, is_ambiguous))
+        self.parsed.registrations.append((index + 1, name, at, inviter, MONTHLY_ACTIVITY, is_tainted, is_ambiguous))
         if date := _DATE_AT_END.search(self.table.line(index + extra)):
             self._suspect_first_of(date.group(), index + extra + 1)
         return extra
@@ -480,7 +484,7 @@ class _Reader:
 
     def _add_event(self, index: int, kind: str, prayer_id: str, person: str, at: int, is_tainted: bool) -> None:
         self.parsed.counts["event"] += 1
-        self.parsed.events.append((index + 1, kind, prayer_id, person, at, SOURCE, is_tainted))
+        self.parsed.events.append((index + 1, kind, prayer_id, person, at, MONTHLY_ACTIVITY, is_tainted))
 
     def _read_registration(self, rest: str) -> tuple[str, str, bool] | None:
         found = read_registration(rest, _DIRECTLY, _INVITED, self._is_known)

@@ -7,6 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+USERS_FILE = "users_file"
+MONTHLY_ACTIVITY = "monthly_activity"
+
+REGISTRATION_PHRASES: Mapping[str, tuple[str, str]] = {
+    USERS_FILE: (" joined directly", " joined on invitation from "),
+    MONTHLY_ACTIVITY: (" registered directly", " registered via invitation from "),
+}
+"""Source of a registration to what stands behind a name that nobody invited, and before an inviter."""
+
 Reading = tuple[str, str]
 """Name and inviter; the inviter is empty for a direct registration."""
 

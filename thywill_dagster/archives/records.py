@@ -27,8 +27,15 @@ from thywill_dagster.archives.model import (
     ArchiveRecords,
     make_frame,
 )
-from thywill_dagster.archives.registration_file import SOURCE as USERS_FILE
-from thywill_dagster.archives.tables import EVENT_KINDS, RULES, SOURCES, Tables, count_by_rule, taint_ranges
+from thywill_dagster.archives.tables import (
+    EVENT_KINDS,
+    RULES,
+    SOURCES,
+    Tables,
+    count_by_rule,
+    lines_behind,
+    taint_lines,
+)
 
 _TEXT = pa.large_string()
 
@@ -45,7 +52,7 @@ def make_records(tables: Tables, left_out: Sequence[tuple[str, str]], read: Sequ
     events, registrations = taint_suspects(
         tables["broken_names"]["name"].unique().to_pylist(), tables["events"], tables["registrations"], EVENT_KINDS
     )
-    events, registrations = taint_doubtful_days(tables["doubts"], events, registrations, USERS_FILE)
+    events, registrations = taint_doubtful_days(tables["doubts"], events, registrations)
     events = _taint_behind_known_texts(tables, events)
     events, registrations = taint_what_no_other_file_tells(
         tables["copied_tags"], events, registrations, tables["prayers"]
@@ -71,9 +78,7 @@ def _taint_behind_known_texts(tables: Tables, events: pa.Table) -> pa.Table:
     has_months = bool(len(events)) and pc.any(pc.equal(events["source"], SOURCES.index("monthly_activity"))).as_py()
     if not has_months or not len(tables["known_ends"]):
         return events
-    files, lines = (tables["known_ends"][column].to_pylist() for column in ("file", "line"))
-    behind = np.iinfo(np.int32).max - 1
-    return taint_ranges(events, {file: [(line + 1, behind)] for file, line in zip(files, lines, strict=True)})
+    return taint_lines(events, lines_behind(tables["known_ends"]))
 
 
 def _events_frame(events: pa.Table, files: pa.Table) -> pd.DataFrame:

@@ -12,16 +12,19 @@ from collections.abc import Callable
 
 from thywill_dagster.archives.lines import is_readable, split_lines, why_unreadable
 from thywill_dagster.archives.model import ParsedFile, ReadingContext
-from thywill_dagster.archives.names import join_broken_inviter, join_broken_name, read_registration
+from thywill_dagster.archives.names import (
+    REGISTRATION_PHRASES,
+    USERS_FILE,
+    join_broken_inviter,
+    join_broken_name,
+    read_registration,
+)
 from thywill_dagster.archives.timestamps import TIMESTAMP_PATTERN, parse_timestamp
-
-SOURCE = "users_file"
 
 _TITLE = re.compile(r"User Registrations for [A-Za-z]+ [0-9]{4}")
 _LINE = re.compile(rf"({TIMESTAMP_PATTERN}) - (.+)", re.DOTALL)
 _GLUED = re.compile(rf"{TIMESTAMP_PATTERN} - ")
-_DIRECTLY = " joined directly"
-_INVITED = " joined on invitation from "
+_DIRECTLY, _INVITED = REGISTRATION_PHRASES[USERS_FILE]
 
 BROKEN_NAME = "a registration whose name goes on in the next line"
 
@@ -67,7 +70,7 @@ def parse_registration_file(text: str, context: ReadingContext) -> ParsedFile:
         previous = len(parsed.registrations)
         parsed.counts["registration"] += 1
         parsed.counts["continuation"] += extra
-        parsed.registrations.append((index, name, at, inviter, SOURCE, taint_next or is_cut, is_ambiguous))
+        parsed.registrations.append((index, name, at, inviter, USERS_FILE, taint_next or is_cut, is_ambiguous))
         taint_next = False
         index += extra
     return parsed

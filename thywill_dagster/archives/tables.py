@@ -115,6 +115,12 @@ SCHEMAS: Mapping[str, pa.Schema] = {
     "copied_tags": COPIED_TAGS,
 }
 
+LineRanges = Mapping[int, Sequence[tuple[int, int]]]
+"""Number of a file to first and last line of parts of it."""
+
+LAST_LINE = int(np.iinfo(np.int32).max) - 1
+"""Stands for the end of a file."""
+
 Tables = Mapping[str, pa.Table]
 """One table for each name of :data:`SCHEMAS`. Rows are in order of file and line."""
 
@@ -377,17 +383,36 @@ def _order_key(table: pa.Table) -> npt.NDArray[np.int64]:
     return key
 
 
-def taint_ranges(table: pa.Table, ranges: Mapping[int, Sequence[tuple[int, int]]]) -> pa.Table:
-    """Taints the lines of these ranges, both ends included; rows are in order of file and line."""
+def lines_behind(table: pa.Table) -> LineRanges:
+    """Of a table with one line of each of its files, everything behind these lines."""
+    return {
+        file: [(line + 1, LAST_LINE)]
+        for file, line in zip(table["file"].to_pylist(), table["line"].to_pylist(), strict=True)
+    }
+
+
+def find_lines(table: pa.Table, ranges: LineRanges) -> npt.NDArray[np.bool_]:
+    """Which rows of a table, which is in order of file and line, stand on these lines."""
     files: npt.NDArray[np.int32] = table["file"].to_numpy()
     lines: npt.NDArray[np.int32] = table["line"].to_numpy()
-    is_tainted = np.array(table["is_tainted"])
+    are_found = np.zeros(len(table), dtype=bool)
     for file, of_file in ranges.items():
         low, high = np.searchsorted(files, (file, file + 1))
         for first, last in of_file:
             start, stop = np.searchsorted(lines[low:high], (first, last + 1))
-            is_tainted[low + start : low + stop] = True
+            are_found[low + start : low + stop] = True
+    return are_found
+
+
+def taint_rows(table: pa.Table, chosen: npt.NDArray[np.bool_]) -> pa.Table:
+    """The table with these rows tainted as well."""
+    is_tainted = np.array(table["is_tainted"]) | chosen
     return table.set_column(table.column_names.index("is_tainted"), "is_tainted", pa.array(is_tainted))
+
+
+def taint_lines(table: pa.Table, ranges: LineRanges) -> pa.Table:
+    """The table with the rows on these lines tainted as well; it is in order of file and line."""
+    return taint_rows(table, find_lines(table, ranges))
 
 
 def as_table(columns: Sequence[Any], schema: pa.Schema) -> pa.Table:

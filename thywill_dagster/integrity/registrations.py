@@ -13,11 +13,12 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from thywill_dagster.archives.names import REGISTRATION_PHRASES
 from thywill_dagster.identity.normalise import lookup_key, normalise_in_place
 from thywill_dagster.integrity.columns import minutes_of
 from thywill_dagster.integrity.relations import SYSTEM
 
-INVITATION_PHRASES = (" joined on invitation from ", " registered via invitation from ")
+INVITATION_PHRASES = tuple(invited for _, invited in REGISTRATION_PHRASES.values())
 
 NEAR_MINUTES = 1
 SAME_DAY_MINUTES = 15 * 60

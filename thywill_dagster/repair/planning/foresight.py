@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from thywill_dagster.archives.model import ArchiveRecords
-from thywill_dagster.archives.names import read_registration
+from thywill_dagster.archives.names import REGISTRATION_PHRASES, read_registration
 from thywill_dagster.identity.resolution import build_mapping
-from thywill_dagster.integrity.earlier_repairs import ACTIONS, join_holders
+from thywill_dagster.integrity.earlier_repairs import ACTIONS, find_earlier_holders, join_holders
 from thywill_dagster.integrity.relations import (
     PRIVATE_TABLES,
     SECRET_COLUMNS,
@@ -23,12 +23,6 @@ from thywill_dagster.integrity.relations import (
 )
 from thywill_dagster.integrity.site import SiteView
 from thywill_dagster.repair.actions import Action
-
-_PHRASES: Mapping[str, tuple[str, str]] = {
-    "users_file": (" joined directly", " joined on invitation from "),
-    "monthly_activity": (" registered directly", " registered via invitation from "),
-}
-"""Source of a registration line to what stands behind a name that nobody invited, and before an inviter."""
 
 
 def foresee(site: SiteView, actions: Iterable[Action]) -> SiteView:
@@ -59,11 +53,8 @@ def foresee(site: SiteView, actions: Iterable[Action]) -> SiteView:
 
 def _holders(actions: Iterable[Action]) -> Mapping[str, frozenset[str]]:
     """What the journal will say of these changes."""
-    found: dict[str, set[str]] = {}
-    for action in actions:
-        if action.action in ACTIONS and action.before and action.after:
-            found.setdefault(str(action.before), set()).add(str(action.after))
-    return {former: frozenset(users) for former, users in found.items()}
+    changes = (action for action in actions if action.action in ACTIONS)
+    return find_earlier_holders((n, action.before, action.after, None) for n, action in enumerate(changes))
 
 
 def _change(tables: dict[str, pd.DataFrame], table: str, actions: Iterable[Action]) -> set[tuple[str, str]]:
@@ -113,7 +104,7 @@ def _read_again(records: ArchiveRecords, users: pd.DataFrame) -> ArchiveRecords:
     """The records as they are read when these users are there: their names divide what can be divided in two ways."""
     registrations = records.registrations
     places = np.flatnonzero(
-        (registrations["is_ambiguous"] & registrations["source"].isin(_PHRASES)).to_numpy(dtype=bool)
+        (registrations["is_ambiguous"] & registrations["source"].isin(REGISTRATION_PHRASES.keys())).to_numpy(dtype=bool)
     )
     if not len(places):
         return records
@@ -123,7 +114,7 @@ def _read_again(records: ArchiveRecords, users: pd.DataFrame) -> ArchiveRecords:
     for place, source, name, inviter in zip(
         places.tolist(), *(registrations[column].iloc[places] for column in columns), strict=True
     ):
-        directly, invited = _PHRASES[source]
+        directly, invited = REGISTRATION_PHRASES[source]
         whole = f"{name}{invited}{inviter}" if inviter else f"{name}{directly}"
         reading = read_registration(whole, directly, invited, names.__contains__)
         if reading is not None:

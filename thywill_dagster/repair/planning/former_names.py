@@ -49,10 +49,7 @@ class FormerNames:
         for lost in draft.reconciliation.lost:
             if lost.value and lost.person and is_missing(lost.person):
                 self._told_with.setdefault(lost.value, set()).add(lost.person)
-        self._offsets = {0}
-        for rows in draft.reconciliation.groups.values():
-            if rows.group.clock == "utc":
-                self._offsets.update(rows.clock.offsets)
+        self._offsets = {0, *draft.reconciliation.offsets}
         self._created: dict[int, list[str]] = {}
         for user_id in self._unregistered:
             minute = site.created_minutes[user_id]

@@ -53,9 +53,8 @@ from thywill_dagster.repair.verification import verify_undo as verify_undone
 from thywill_dagster.result import metrics_of
 from thywill_dagster.settings import SiteSettings, database_identity
 from thywill_dagster.store.collector import collector_paused
-from thywill_dagster.store.engine import display_name, make_engine, make_snapshot_engine, reading
+from thywill_dagster.store.engine import display_name, make_snapshot_engine, reading
 from thywill_dagster.store.journal import read_replaced
-from thywill_dagster.store.schema import describe_schema, schema_differences
 from thywill_dagster.store.snapshot import Snapshot, read_table, take_snapshot
 
 if TYPE_CHECKING:
@@ -65,8 +64,6 @@ _EPOCH = datetime(1970, 1, 1)
 
 PLAN_LIFETIME = timedelta(days=7)
 """Older plans are refused: whoever reviewed them has looked at another site."""
-
-SCHEMA_CHANGES_SHOWN = 5
 
 Command = Literal["reconstruct", "recover-users", "fix-relationships"]
 
@@ -628,11 +625,10 @@ def explain(
 
 
 def refuse_stale_plan(settings: SiteSettings, plan: Plan, now: datetime) -> None:
-    """Makes sure that the plan was made for this site as it is, not too long ago, and brings back nobody who must not.
+    """Makes sure that the plan was made for this site, not too long ago, and brings back nobody who must not come.
 
     Raises:
         RefusedError: it was not, or it would bring back somebody who must not come.
-        CouldNotLookError: the database cannot be read.
         UsageError: the decisions file is missing or not valid.
     """
     planned_for = plan.provenance.get("database")
@@ -643,14 +639,6 @@ def refuse_stale_plan(settings: SiteSettings, plan: Plan, now: datetime) -> None
     age = now - datetime.fromisoformat(str(plan.provenance["taken_at"]))
     if age > PLAN_LIFETIME:
         raise RefusedError(f"the plan is {age.days} days old; make a new dry run and review that")
-    with reading(make_engine(settings.database, read_only=True)) as connection:
-        schema = describe_schema(connection)
-    # What the fingerprint cannot say; that it is the same is made sure of again in every transaction.
-    if schema.fingerprint != plan.schema_fingerprint and "schema" in plan.provenance:
-        changes = schema_differences(plan.provenance["schema"], schema.parts)
-        shown = ", ".join(changes[:SCHEMA_CHANGES_SHOWN]) or "the order of its columns changed"
-        more = f" and {len(changes) - SCHEMA_CHANGES_SHOWN} more" if len(changes) > SCHEMA_CHANGES_SHOWN else ""
-        raise RefusedError(f"the schema changed since the plan was made: {shown}{more}; make a new dry run")
     if unsound := find_unsound_users(_new_users(plan), decisions=load_decisions(settings)):
         user_id, reason = next(iter(unsound.items()))
         raise RefusedError(f"the plan would bring back user {user_id}, but {reason}; make a new dry run")

@@ -88,6 +88,7 @@ def apply_plan(
             run_id=run_id or new_run_id(now()),
             plan_id=plan_id,
             schema_fingerprint=plan.schema_fingerprint,
+            schema_parts=plan.provenance.get("schema"),
             planned=((a.table, a.primary_key, a.column) for a in plan.actions),
             unmet=unmet,
             archives=archives,

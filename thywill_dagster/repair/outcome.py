@@ -14,6 +14,9 @@ ALREADY_SO = "already so"
 """The reason of a change that was skipped because it is there; nothing about it is left to do."""
 
 
+_UNDECIDED = -1
+
+
 class ActionOutcome(NamedTuple):
     """What became of one action.
 
@@ -95,15 +98,6 @@ class Outcomes(Sequence[ActionOutcome]):
     def __iter__(self) -> Iterator[ActionOutcome]:
         """All outcomes, in order."""
         return map(self.__getitem__, range(len(self)))
-
-    def __eq__(self, other: object) -> bool:
-        """Whether all outcomes are the same."""
-        return isinstance(other, Outcomes) and list(self) == list(other)
-
-    __hash__ = None  # type: ignore[assignment]
-
-
-_UNDECIDED = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

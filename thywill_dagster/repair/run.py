@@ -55,6 +55,7 @@ from thywill_dagster.store.schema import (
     OWN_PREFIX,
     SchemaDescription,
     describe_schema,
+    name_differences,
     require_no_triggers,
     schema_version,
 )
@@ -110,6 +111,7 @@ class Run:
         run_id: str,
         plan_id: str = "",
         schema_fingerprint: str | None = None,
+        schema_parts: Mapping[str, str] | None = None,
         planned: Iterable[tuple[str, str, str | None]] = (),
         unmet: Mapping[str, str] | None = None,
         archives: Path | None = None,
@@ -127,6 +129,7 @@ class Run:
             run_id: the journal's run.
             plan_id: the plan, empty for an undo.
             schema_fingerprint: of the only schema that is accepted; None accepts the one that is found.
+            schema_parts: of that schema, so that a refusal can name what changed; None if they are not known.
             planned: every cell and row of the plan, also those that are not carried out.
             unmet: ids of the actions that are not carried out to why not.
             archives: root of the archive tree, for rows with texts.
@@ -141,6 +144,7 @@ class Run:
         self.backup = ""
         self._plan_id = plan_id
         self._fingerprint = schema_fingerprint
+        self._schema_parts = schema_parts
         self._steps = steps
         self._outcomes = outcomes
         self._texts = ArchivedTexts(archives)
@@ -233,6 +237,9 @@ class Run:
         if self._fingerprint is None:
             self._fingerprint = schema.fingerprint
         elif schema.fingerprint != self._fingerprint:
+            if self._schema_parts is not None:
+                changes = name_differences(self._schema_parts, schema.parts)
+                raise RefusedError(f"the schema changed since the plan was made: {changes}; make a new dry run")
             wanted = "the plan was made for" if self._plan_id else "the run began with"
             raise RefusedError(
                 f"the schema of the database is not the one that {wanted} (its fingerprint is"

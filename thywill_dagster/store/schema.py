@@ -182,8 +182,18 @@ class SchemaDescription:
             )
 
 
-def schema_differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """What came, went or changed between the :attr:`SchemaDescription.parts` of two moments, whole tables first."""
+DIFFERENCES_SHOWN = 5
+
+
+def name_differences(before: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """What came, went or changed between the :attr:`SchemaDescription.parts` of two moments, in words."""
+    found = _find_differences(before, now)
+    more = f" and {len(found) - DIFFERENCES_SHOWN} more" if len(found) > DIFFERENCES_SHOWN else ""
+    return (", ".join(found[:DIFFERENCES_SHOWN]) or "the order of its columns changed") + more
+
+
+def _find_differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Whole tables first."""
     tables_before, tables_now = _tables_of(before), _tables_of(now)
     found = [f"table {name} is gone" for name in sorted(tables_before - tables_now)]
     found += [f"table {name} is new" for name in sorted(tables_now - tables_before)]

@@ -9,9 +9,9 @@ import numpy as np
 
 from thywill_dagster.identity.username_mapping import CONFLICT, NOBODY
 from thywill_dagster.integrity.clocks import find_doubled_hours
-from thywill_dagster.integrity.columns import NO_MINUTE, as_minutes
-from thywill_dagster.integrity.event_rows import MARKS, Case, EventRow, GroupRows, find_twins
-from thywill_dagster.integrity.losses import find_losses
+from thywill_dagster.integrity.columns import NO_MINUTE
+from thywill_dagster.integrity.event_rows import MARKS, TWIN_GROUPS, Case, EventRow, GroupRows, find_twins
+from thywill_dagster.integrity.losses import Told, find_losses
 from thywill_dagster.integrity.matching import Fact, Match, Row, find_slack, match_rows
 from thywill_dagster.integrity.site import SiteView
 
@@ -82,7 +82,12 @@ class EventMatcher:
         lowest, highest = (int(known.min()), int(known.max())) if len(known) else (0, 0)
         self._came_twice = find_doubled_hours(site.zone, lowest, highest)
         marks = groups[MARKS.name]
-        self._losses = find_losses(marks.prayers, marks.persons, as_minutes(marks.times), ~marks.is_lost, marks.lines)
+        files = site.records.events["path"].cat.codes.to_numpy().astype(np.int64)[marks.lines.position]
+        self._losses = find_losses(marks.prayers, marks.persons, marks.times, ~marks.is_lost, marks.lines, files)
+        self._twins = {
+            name: [groups[other] for pair in TWIN_GROUPS for other in pair if name in pair and other != name]
+            for name in groups
+        }
         self._learn_from_twins(groups)
         self._cases = [(rows, case) for rows in groups.values() for case in rows.cases if case.has_lost]
         self._answers = [self._match_case(rows, case) for rows, case in self._cases]
@@ -157,13 +162,13 @@ class EventMatcher:
             slack = find_slack(row.time, group.is_before_line)
             graph_rows.append(Row(row.minutes, row.time, person, is_ordered, slack, cell in self._constraints))
         matches = match_rows(graph_rows, case.facts, self._site.is_same_person)
-        if self._losses.leave_doubt(len(case.rows), case.facts):
-            matches = [
-                match
-                if match.person is None or match.method == "known" or rows.is_alone(case, row)
-                else match._replace(method="doubtful", person=None, facts=())
-                for row, match in zip(case.rows, matches, strict=True)
-            ]
+        told = Told.of(len(case.rows), case.facts)
+        matches = [
+            match._replace(method="doubtful", person=None, facts=())
+            if match.person is not None and match.method != "known" and self._is_doubtful(rows, case, row, match, told)
+            else match
+            for row, match in zip(case.rows, matches, strict=True)
+        ]
         judged = [
             self._judge_row(cell, row, match, case.facts)
             for row, cell, match in zip(case.rows, cells, matches, strict=True)
@@ -176,6 +181,16 @@ class EventMatcher:
                 (self._nobody_undecided.add if is_open else self._nobody_undecided.discard)(cell)
         # "Nobody" is legal, unless the archive says who it was.
         return [lost for lost in judged if lost.person is not None or not group.reference.is_nobody(lost.value)]
+
+    def _is_doubtful(self, rows: GroupRows, case: Case, row: EventRow, match: Match, told: Told) -> bool:
+        """Whether lines and rows are missing, and something else is near, so that the line may be another's."""
+        deciding = [case.facts[index] for index in match.facts]
+        if not self._losses.leave_doubt(told, deciding, is_alone=False):
+            return False
+        if self._losses.leave_doubt(told, deciding, is_alone=True):
+            return True
+        twins = self._twins.get(rows.group.name, ())
+        return not (rows.is_alone(case, row) and all(twin.is_quiet(case.prayer_id, row.minute) for twin in twins))
 
     def _judge_row(self, cell: Cell, row: EventRow, match: Match, facts: Sequence[Fact]) -> LostReference:
         evidence = tuple(line for index in match.facts[:1] for line in facts[index].evidence)

@@ -24,6 +24,7 @@ from thywill_dagster.integrity.columns import (
     as_minutes,
     is_in,
 )
+from thywill_dagster.integrity.losses import QUIET_MINUTES
 from thywill_dagster.integrity.matching import Fact
 from thywill_dagster.integrity.relations import USER_REFERENCES, UserReference
 from thywill_dagster.integrity.site import SiteView
@@ -32,10 +33,6 @@ from thywill_dagster.integrity.witnesses import collect_facts
 
 TWIN_MILLISECONDS = 1000
 """Two rows that the application writes in one request are about a millisecond apart."""
-
-QUIET_MINUTES = 10
-"""Nothing else happened to a prayer for so long, before and after: then a row and a line belong together even in an
-archive that has lost lines."""
 
 _MINUTE_BITS = 32
 
@@ -211,20 +208,24 @@ class GroupRows:
 
     def is_alone(self, case: Case, row: EventRow) -> bool:
         """Whether for :data:`QUIET_MINUTES` around a row nothing else happened to its prayer."""
-        prayer = self.site.prayers.find(case.prayer_id)
-        rows, lines, persons = self._moments
-        place = (prayer << _MINUTE_BITS) + row.minute
-        if (
-            np.searchsorted(rows, place + QUIET_MINUTES, side="right") - np.searchsorted(rows, place - QUIET_MINUTES)
-            > 1
-        ):
+        if not self.is_quiet(case.prayer_id, row.minute):
             return False
+        _, lines, persons = self._moments
         near: set[int] = set()
         for minute in row.minutes:
-            place = (prayer << _MINUTE_BITS) + minute
-            low, high = np.searchsorted(lines, (place - QUIET_MINUTES, place + QUIET_MINUTES + 1))
+            low, high = self._find_near(lines, case.prayer_id, minute)
             near.update(persons[low:high].tolist())
         return len(near) == 1
+
+    def is_quiet(self, prayer_id: str, minute: int) -> bool:
+        """Whether at most one row of a prayer stands within :data:`QUIET_MINUTES` of a minute on the column's clock."""
+        low, high = self._find_near(self._moments[0], prayer_id, minute)
+        return high - low <= 1
+
+    def _find_near(self, moments: Numbers, prayer_id: str, minute: int) -> tuple[int, int]:
+        place = (self.site.prayers.find(prayer_id) << _MINUTE_BITS) + minute
+        low, high = np.searchsorted(moments, (place - QUIET_MINUTES, place + QUIET_MINUTES + 1))
+        return int(low), int(high)
 
     @cached_property
     def _moments(self) -> tuple[Numbers, Numbers, Numbers]:

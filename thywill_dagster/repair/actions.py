@@ -45,7 +45,7 @@ from typing import Any, Literal
 
 from thywill_dagster.archives.lines import decode, split_lines
 
-RULES_VERSION = "5"
+RULES_VERSION = "6"
 """Raised whenever a rule decides differently, so that a plan made under older rules is refused."""
 
 ActionName = Literal[

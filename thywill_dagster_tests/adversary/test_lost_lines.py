@@ -122,3 +122,33 @@ def test_what_is_decided_for_a_row_is_decided_for_the_row_written_with_it(tmp_pa
         site.lose("prayer_activity_log", f"l{mark}", "")
     verdict = site.repair()
     assert not verdict.wrong and not verdict.missed and not verdict.second, verdict.describe()
+
+
+def test_a_row_is_not_alone_if_the_row_written_with_another_one_is_near(tmp_path: Path) -> None:
+    """Emil's mark is gone, dora's line as well; that Emil was there, only his log row still says."""
+    site = start_site(tmp_path)
+    users, gone = list(site.names), []
+    for day in range(10, 22):
+        prayer = site.go(f"2026-01-{day} 08:00:00").submit(users[day % 3])
+        for number in range(12):
+            at = f"2026-01-{day} 10:{number // 2:02d}:{15 + 30 * (number % 2)}"
+            mark = site.go(at).pray(users[number % 3], prayer)
+            if number == 5 and day % 2:
+                gone.append(mark)
+            elif number == 7 and not day % 2:
+                path = site.path_of[prayer]
+                site.files[path] = "".join(site.files[path].splitlines(keepends=True)[:-1])
+    prayer = site.go("2026-02-01 08:00:00").submit(site.id_of["Bert"])
+    before = site.go("2026-02-01 09:00:15").pray(site.id_of["Emil"], prayer)
+    mark = site.go("2026-02-01 09:00:45").pray(site.id_of["dora"], prayer)
+    site.go("2026-02-01 12:00:15").pray(site.id_of["Bert"], prayer)
+    path = site.path_of[prayer]
+    site.files[path] = "".join(line for line in site.files[path].splitlines(keepends=True) if "dora" not in line)
+    site.files = {path: text for path, text in site.files.items() if not path.startswith("activity/")}
+    site.run("DELETE FROM prayermark WHERE id = ?", before)
+    site.is_healthy().lose_mark(mark, "")
+    for other in gone:
+        site.remove_mark(other)
+    verdict = site.repair()
+    assert not verdict.wrong, verdict.describe()
+    assert "lines are missing in this archive" in verdict.reason(("prayermark", mark, "user_id"))

@@ -97,14 +97,13 @@ class Losses:
             deciding: the events that decide for this one.
             is_alone: nothing else happened to the prayer for :data:`QUIET_MINUTES` around it.
         """
-        by_files = told.by_files and all(fact.file_line is not None for fact in deciding)
-        by_months = told.by_months and all(fact.monthly_line is not None for fact in deciding)
-        if by_files and by_months:
+        if told == (True, True) and all(fact.file_line and fact.monthly_line for fact in deciding):
             share = self.in_both.share
-        elif by_files or by_months:
-            share = (self.in_files if by_files else self.in_months).share
         else:
-            share = max(self.in_files.share, self.in_months.share)
+            by_files = told.by_files and any(fact.file_line for fact in deciding)
+            by_months = told.by_months and any(fact.monthly_line for fact in deciding)
+            shares = [harm.share for harm, by in ((self.in_files, by_files), (self.in_months, by_months)) if by]
+            share = min(shares) if shares else max(self.in_files.share, self.in_months.share)
         return share * (self.near_alone if is_alone else self.near) > LARGEST_RISK
 
 

@@ -278,12 +278,12 @@ class ParsedFile:
         broken_names: what stood in the name's place of lines that begin like an entry and end like none: the
             first part of a name with a line break leaves such a line.
         doubts: dates that may be the end of an inviter's name, see :mod:`thywill_dagster.archives.hidden_days`.
-        copied_tag: number of the first line with a tag that only a copy of an imported row confirms, see
+        tag_lines: first and last number of lines that may belong to a tag, see
             :mod:`thywill_dagster.archives.copied_tags`.
         known_ends: numbers of the lines on which a text begins that only the database says the end of.
         tag: first line of the tag in a prayer file's header; None without one.
-        may_be_copy: whether that header may have been written from a row that was imported, since the file holds its
-            texts, or from one that the database has lost.
+        may_be_copy: whether that header may have been written from a row that was imported, or that the database has
+            lost.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
@@ -296,7 +296,7 @@ class ParsedFile:
     broken_names: list[str] = field(default_factory=list)
     doubts: list[tuple[int, int, int]] = field(default_factory=list)
     known_ends: list[int] = field(default_factory=list)
-    copied_tag: int | None = None
+    tag_lines: list[tuple[int, int]] = field(default_factory=list)
     tag: str | None = None
     may_be_copy: bool = False
 

@@ -23,7 +23,6 @@ What can forge lines in it, and what is done about it:
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -35,6 +34,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from thywill_dagster.archives.copied_tags import CopiedTag, Submission, find_tag_lines
 from thywill_dagster.archives.header_tags import header_key
 from thywill_dagster.archives.hidden_days import Day, end_of_day, lines_of_hidden_days
 from thywill_dagster.archives.line_table import NOT_A_TIME, LineTable, Mask, first_true
@@ -151,10 +151,8 @@ class _State:
     bad_lines: list[int] = field(default_factory=list)
     suspects: list[int] = field(default_factory=list)
     """Numbers of lines that a name with a line break may have forged."""
-    copied_tags: list[int] = field(default_factory=list)
-    """Indices of lines with a tag that only a copy of an imported row confirms."""
-    rowless_tags: list[int] = field(default_factory=list)
-    """Those with a tag that a header confirms, while the database has other prayers and not this one."""
+    copied_tags: dict[int, str] = field(default_factory=dict)
+    """Index of each line with a tag that only a copy of an imported or lost row confirms, to the prayer."""
     other_dates: list[Day] = field(default_factory=list)
     """Dates that are, or may be, part of an entry."""
     taken: list[tuple[int, int]] = field(default_factory=list)
@@ -234,7 +232,7 @@ class _Reader:
             self.parsed.counts["blank"] += number_of_empty
         self._taint_neighbours(events)
         self._taint_hidden_days(events)
-        self._judge_copied_tags(events)
+        self._find_tag_lines(events)
         return events
 
     # Regular lines, in columns.
@@ -507,7 +505,7 @@ class _Reader:
         is_copied = shown is not None and shown == header_key(first[:-1], may_be_copy=True)
         if texts is None or not texts.tag:
             if is_copied:
-                (self.state.rowless_tags if texts is None else self.state.copied_tags).append(index)
+                self.state.copied_tags[index] = prayer_id
             return 0 if is_closed or is_copied else None
         tag = (normalise_newlines(texts.tag) + ")").split("\n")
         extra = len(tag) - 1
@@ -517,39 +515,40 @@ class _Reader:
         if is_closed or self._is_from_submission(texts, index):
             return extra
         if is_copied:
-            self.state.copied_tags.append(index)
+            self.state.copied_tags[index] = prayer_id
         return extra if is_copied else None
 
-    def _judge_copied_tags(self, events: MonthlyEvents | None) -> None:
-        """Notes from where on another file must tell the same, or taints it if a tag may end there."""
-        doubtful = list(self.state.rowless_tags)
-        if self.state.copied_tags:
-            first = min(self.state.copied_tags)
-            table = self.table
-            closed = np.flatnonzero(table.stands_at(table.ends - 1, b")") & (table.ends > table.starts))
-            submitted = Counter(str(row[2]) for row in self.parsed.events if row[1] == "submitted")
-            if events is not None:
-                submitted.update(events.prayer_id.filter(pa.array(events.kind == _SUBMITTED)).to_pylist())
-            if all(self._is_fresh(index, submitted) for index in closed[closed > first].tolist()):
-                doubtful.append(first)
-            else:
-                self._taint(events, np.arange(len(table)) > first)
-        if doubtful:
-            self.parsed.copied_tag = min(doubtful) + 1
-
-    def _is_fresh(self, index: int, submitted: Mapping[str, int]) -> bool:
-        """Whether a line that ends like a tag tells of a submission in its own minute.
-
-        A tag can only name prayers that were there before it, and those were told of already.
-        """
-        line = self.table.line(index)
-        tagged, minute = _TAGGED.fullmatch(line[8:]), parse_clock(line[:5])
-        texts = self.context.texts.get(tagged.group(2)) if tagged else None
-        place = bisect_left(self.state.midnights, index, key=lambda day: day.index) - 1
-        if tagged is None or texts is None or texts.created_at is None or minute is None or place < 0:
-            return False
-        away = texts.created_at - self.state.midnights[place].midnight - minute
-        return abs(away) <= 1 and texts.created_at >= self.first_day and submitted[tagged.group(2)] == 1
+    def _find_tag_lines(self, events: MonthlyEvents | None) -> None:
+        """Finds the lines that may belong to a tag that only a copy confirms."""
+        if not self.state.copied_tags:
+            return
+        entries = [
+            (int(str(row[0])), str(row[2]), int(str(row[4]))) for row in self.parsed.events if row[1] == "submitted"
+        ]
+        if events is not None:
+            chosen = events.kind == _SUBMITTED
+            ids = events.prayer_id.filter(pa.array(chosen)).to_pylist()
+            entries += zip(events.line[chosen].tolist(), ids, events.at[chosen].tolist(), strict=True)
+        entries.sort()
+        times = Counter(prayer_id for _, prayer_id, _ in entries)
+        latest: dict[str, int] = {}
+        submissions = []
+        for number, prayer_id, at in entries:
+            latest[prayer_id] = max(at, latest.get(prayer_id, at))
+            texts = self.context.texts.get(prayer_id)
+            created = texts.created_at if texts else None
+            if created is None:
+                continue
+            latest[prayer_id] = max(created, latest[prayer_id])
+            # A tag can name only prayers that were there before it, and those were told of already.
+            if times[prayer_id] == 1 and abs(created - at) <= 1 and created >= self.first_day:
+                submissions.append(Submission(number - 1, created))
+        tags = [CopiedTag(index, latest.get(prayer_id)) for index, prayer_id in sorted(self.state.copied_tags.items())]
+        table = self.table
+        closed = np.flatnonzero(table.stands_at(table.ends - 1, b")") & (table.ends > table.starts)).tolist()
+        self.parsed.tag_lines = [
+            (first + 1, last + 1) for first, last in find_tag_lines(tags, submissions, closed, len(table))
+        ]
 
     def _is_from_submission(self, texts: PrayerTexts, index: int) -> bool:
         """Whether the database has what was submitted in the minute of this line, whatever the day."""

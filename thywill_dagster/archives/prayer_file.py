@@ -146,8 +146,7 @@ def parse_prayer_file(text: str, path: str, context: ReadingContext) -> ParsedFi
     start, text_lines, generated_lines, reading = _find_activity(lines, body_start, texts, owner, is_proved, is_whole)
     if submitted_at is None or not is_author_proved or (may_go_on and reading != "database"):
         author, parsed.tag = "", None
-    if context.texts and not is_whole and parsed.tag is not None:
-        parsed.may_be_copy = texts is None or _may_be_written_from(texts, owner, parsed.tag, lines, body_start)
+    parsed.may_be_copy = bool(context.texts) and not is_whole
     is_tainted = reading == "several_markers" or not (reading == "database" or text.endswith("\n"))
     overlong = [index for index in range(body_start, start) if OVERLONG in lines[index]]
     for index in overlong:
@@ -429,20 +428,6 @@ def _find_activity(
     cut = next((i for i in range(2, len(body) - 1) if body[i] == GENERATED_MARKER and body[i - 1] == ""), None)
     text_lines, generated_lines = (body, []) if cut is None else (body[: cut - 1], body[cut + 1 :])
     return markers[0] + 1, text_lines, generated_lines, "only_marker" if is_only else "several_markers"
-
-
-def _may_be_written_from(texts: PrayerTexts, prayer_id: str, tag: str, lines: Sequence[str], start: int) -> bool:
-    """Whether a file with this tag, and with what stands from this line on, may have been written from these texts."""
-    if as_archived(texts.tag or "", prayer_id).split("\n")[0] not in ("", tag):
-        return False
-    generated = texts.generated or ""
-    for form in (lambda text: as_archived(text, prayer_id), normalise_ended):
-        expected = [*form(texts.text).split("\n"), ""]
-        expected += [GENERATED_MARKER, *form(generated).split("\n"), ""] if generated else []
-        here = list(lines[start : start + len(expected) + 1])
-        if here == [*expected, ACTIVITY_MARKER][: len(here)]:
-            return True
-    return False
 
 
 def _markers(lines: Sequence[str], start: int) -> list[int]:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from thywill_dagster.archives.broken_names import taint_suspects
-from thywill_dagster.archives.copied_tags import taint_what_no_other_file_tells
+from thywill_dagster.archives.copied_tags import taint_tag_lines
 from thywill_dagster.archives.hidden_days import taint_doubtful_days
 from thywill_dagster.archives.model import (
     ACCOUNT_COLUMNS,
@@ -54,9 +54,7 @@ def make_records(tables: Tables, left_out: Sequence[tuple[str, str]], read: Sequ
     )
     events, registrations = taint_doubtful_days(tables["doubts"], events, registrations)
     events = _taint_behind_known_texts(tables, events)
-    events, registrations = taint_what_no_other_file_tells(
-        tables["copied_tags"], events, registrations, tables["prayers"]
-    )
+    events, registrations = taint_tag_lines(tables["tag_lines"], events, registrations)
     repeated = _count_repeated(tables, events)
     return ArchiveRecords(
         files=_files_frame(files, repeated, read),
@@ -70,13 +68,12 @@ def make_records(tables: Tables, left_out: Sequence[tuple[str, str]], read: Sequ
 
 
 def _taint_behind_known_texts(tables: Tables, events: pa.Table) -> pa.Table:
-    """Taints what stands behind a text that only the database says the end of, if there is a monthly file.
+    """Taints what stands behind a text that only the database says the end of.
 
-    The text may be the beginning of another, of which the log has lost the row and a cut took the end. Where there
-    are monthly files, they tell as well of what really happened.
+    The text may be the beginning of another, of which the log has lost the row and a cut took the end. The monthly
+    files tell as well of what really happened.
     """
-    has_months = bool(len(events)) and pc.any(pc.equal(events["source"], SOURCES.index("monthly_activity"))).as_py()
-    if not has_months or not len(tables["known_ends"]):
+    if not len(tables["known_ends"]):
         return events
     return taint_lines(events, lines_behind(tables["known_ends"]))
 

@@ -98,7 +98,7 @@ PROBLEMS = pa.schema([("file", pa.int32()), ("line", pa.int32()), ("reason", _WO
 QUESTIONS = pa.schema([("file", pa.int32()), ("about", _WORD), ("subject", _TEXT)])
 BROKEN_NAMES = pa.schema([("file", pa.int32()), ("name", _TEXT)])
 KNOWN_ENDS = pa.schema([("file", pa.int32()), ("line", pa.int32())])
-COPIED_TAGS = pa.schema([("file", pa.int32()), ("line", pa.int32())])
+TAG_LINES = pa.schema([("file", pa.int32()), ("line", pa.int32()), ("last", pa.int32())])
 DOUBTS = pa.schema([("file", pa.int32()), ("line", pa.int32()), ("first", pa.int32()), ("last", pa.int32())])
 
 SCHEMAS: Mapping[str, pa.Schema] = {
@@ -112,7 +112,7 @@ SCHEMAS: Mapping[str, pa.Schema] = {
     "broken_names": BROKEN_NAMES,
     "doubts": DOUBTS,
     "known_ends": KNOWN_ENDS,
-    "copied_tags": COPIED_TAGS,
+    "tag_lines": TAG_LINES,
 }
 
 LineRanges = Mapping[int, Sequence[tuple[int, int]]]
@@ -184,8 +184,7 @@ class TableBuilder:
         )
         self._rows["broken_names"].extend((number, name) for name in parsed.broken_names)
         self._rows["doubts"].extend((number, *doubt) for doubt in parsed.doubts)
-        if parsed.copied_tag is not None:
-            self._rows["copied_tags"].append((number, parsed.copied_tag))
+        self._rows["tag_lines"].extend((number, *lines) for lines in parsed.tag_lines)
         self._rows["known_ends"].extend((number, line) for line in parsed.known_ends[:1])
 
     def add_table(self, name: str, table: pa.Table) -> None:
@@ -391,7 +390,15 @@ def lines_behind(table: pa.Table) -> LineRanges:
     }
 
 
-def find_lines(table: pa.Table, ranges: LineRanges) -> npt.NDArray[np.bool_]:
+def line_ranges(table: pa.Table) -> LineRanges:
+    """Of a table with the first and the last of lines, these lines."""
+    ranges: dict[int, list[tuple[int, int]]] = {}
+    for file, first, last in zip(*(table[name].to_pylist() for name in ("file", "line", "last")), strict=True):
+        ranges.setdefault(file, []).append((first, last))
+    return ranges
+
+
+def _find_lines(table: pa.Table, ranges: LineRanges) -> npt.NDArray[np.bool_]:
     """Which rows of a table, which is in order of file and line, stand on these lines."""
     files: npt.NDArray[np.int32] = table["file"].to_numpy()
     lines: npt.NDArray[np.int32] = table["line"].to_numpy()
@@ -404,15 +411,10 @@ def find_lines(table: pa.Table, ranges: LineRanges) -> npt.NDArray[np.bool_]:
     return are_found
 
 
-def taint_rows(table: pa.Table, chosen: npt.NDArray[np.bool_]) -> pa.Table:
-    """The table with these rows tainted as well."""
-    is_tainted = np.array(table["is_tainted"]) | chosen
-    return table.set_column(table.column_names.index("is_tainted"), "is_tainted", pa.array(is_tainted))
-
-
 def taint_lines(table: pa.Table, ranges: LineRanges) -> pa.Table:
     """The table with the rows on these lines tainted as well; it is in order of file and line."""
-    return taint_rows(table, find_lines(table, ranges))
+    is_tainted = np.array(table["is_tainted"]) | _find_lines(table, ranges)
+    return table.set_column(table.column_names.index("is_tainted"), "is_tainted", pa.array(is_tainted))
 
 
 def as_table(columns: Sequence[Any], schema: pa.Schema) -> pa.Table:

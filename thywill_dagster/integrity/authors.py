@@ -1,7 +1,8 @@
 """Who wrote each archived prayer, by line 1 of its files and the monthly lines.
 
 A placeholder in a header is no evidence: the heal tool writes it where it does not know. A second header with
-another name is overruled if the monthly file, which no tool writes, confirms one of the headers.
+another name is overruled if the monthly file, which no tool writes, confirms one of the headers. A monthly line that
+may be forged decides nothing; but no header decides alone against it, since the heal tool writes what the row says.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 
 from thywill_dagster.identity.normalise import is_placeholder
 from thywill_dagster.identity.username_mapping import CONFLICT, NOBODY
-from thywill_dagster.integrity.columns import NOTHING, Numbers, by_number, places_of
+from thywill_dagster.integrity.columns import NOTHING, EventColumns, Numbers, by_number, places_of
 from thywill_dagster.integrity.site import SiteView
 
 
@@ -55,8 +56,10 @@ class Authors:
         self._header_person = np.array([codes[name] for name in self._header_names], dtype=np.int64)
         submitted = site.events_of("submitted")
         self._lines = submitted.where(~submitted.is_tainted)
+        self._doubtful = submitted.where(submitted.is_tainted)
         self._headers = by_number(self._header_prayer)
         self._monthly = by_number(self._lines.prayer)
+        self._doubted = by_number(self._doubtful.prayer)
 
     @property
     def header_prayers(self) -> Numbers:
@@ -74,21 +77,26 @@ class Authors:
             for place in places_of(*self._headers, number).tolist()
             if self._header_names[place]
         ]
+        return _judge(
+            headers,
+            self._told(self._lines, places_of(*self._monthly, number)),
+            self._told(self._doubtful, places_of(*self._doubted, number)),
+        )
+
+    def _told(self, lines: EventColumns, places: Numbers) -> list[tuple[str, str]]:
+        """Person and ``path:line`` of these lines."""
         events = self._site.records.events
-        monthly = [
-            (
-                persons[self._lines.person[place]],
-                f"{events['path'].iloc[self._lines.position[place]]}:{events['line'].iloc[self._lines.position[place]]}",
-            )
-            for place in places_of(*self._monthly, number).tolist()
+        paths, numbers = events["path"], events["line"]
+        return [
+            (self._site.persons.values[lines.person[place]], f"{paths.iloc[position]}:{numbers.iloc[position]}")
+            for place, position in zip(places.tolist(), lines.position[places].tolist(), strict=True)
         ]
-        return _judge(headers, monthly)
 
     def persons(self) -> Numbers:
         """Prayer number to person number, :data:`NOTHING` where the archives do not decide.
 
-        A prayer with one header and at most one monthly line that agree is decided at once; the others one
-        by one.
+        A prayer with one header and at most one monthly line that agree is decided at once, if no line that may be
+        forged tells otherwise; the others one by one.
         """
         site = self._site
         count = len(site.prayers)
@@ -106,6 +114,8 @@ class Authors:
         for placeholder in suspicious:
             is_plain_person[site.persons.find(placeholder)] = False
         agree = (told[:count] == NOTHING) | (told[:count] == found[:count])
+        others = self._doubtful.prayer[self._doubtful.person != found[self._doubtful.prayer]]
+        agree &= np.bincount(others[others != NOTHING], minlength=count) == 0
         plain = (headers == 1) & (lines <= 1) & agree & is_plain_person[found[:count]]
         for number in np.flatnonzero(~plain & (headers + lines > 0)).tolist():
             person = self.of(site.prayers.values[number]).person
@@ -113,7 +123,9 @@ class Authors:
         return found
 
 
-def _judge(headers: Sequence[tuple[str, str, str]], monthly: Sequence[tuple[str, str]]) -> Authorship:
+def _judge(
+    headers: Sequence[tuple[str, str, str]], monthly: Sequence[tuple[str, str]], doubtful: Sequence[tuple[str, str]]
+) -> Authorship:
     by_month = {person for person, _ in monthly}
     named = [
         (person, line)
@@ -131,6 +143,9 @@ def _judge(headers: Sequence[tuple[str, str, str]], monthly: Sequence[tuple[str,
         return Authorship(None, (), 0, "only a placeholder stands in the header" if headers else "")
     (person,) = persons
     evidence = tuple(line for who, line in (*named, *monthly) if who == person)
+    if not by_month and doubtful and all(other != person for other, _ in doubtful):
+        evidence += tuple(line for _, line in doubtful)
+        return Authorship(None, evidence, 0, "a monthly line that may be forged names another author")
     if person.startswith(CONFLICT):
         return Authorship(None, evidence, 0, "several users match the author's name", person)
     if person.startswith(NOBODY):

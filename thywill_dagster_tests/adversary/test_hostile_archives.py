@@ -1,9 +1,11 @@
 """Archives that were forged, cut, rolled back, healed or are only half there."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from thywill_dagster.chain import look_at
 from thywill_dagster_tests.adversary.live_site import LiveSite, start_site
 
 
@@ -425,3 +427,42 @@ def test_an_imported_attribute_of_nobody_gets_the_user_of_its_line(tmp_path: Pat
     site.is_healthy().lose("prayer_attributes", attribute, None)
     verdict = site.repair()
     assert not verdict.missed and not verdict.wrong and not verdict.second, verdict.describe()
+
+
+def _disputed_author(site: LiveSite, has_own_line: bool) -> str:
+    """The header says dora, but a monthly line Bert; it stands behind a tag that nothing confirms."""
+    tagged = site.go("2025-05-01 10:00:05").submit(site.id_of["Cleo Moss"], tag="choir")
+    prayer = site.go("2025-05-02 10:00:05").submit(site.id_of["dora"])
+    monthly = "activity/activity_2025_05.txt"
+    line = f"10:00 - dora submitted prayer {prayer}\n"
+    other = line.replace("dora", "Bert")
+    site.files[monthly] = site.files[monthly].replace(line, other + line if has_own_line else other)
+    site.run("DELETE FROM prayer WHERE id = ?", tagged)
+    del site.files[site.path_of[tagged]]
+    return prayer
+
+
+@pytest.mark.parametrize("has_own_line", [True, False])
+def test_no_header_decides_alone_against_a_monthly_line_that_may_be_forged(site: LiveSite, has_own_line: bool) -> None:
+    """The heal tool may have written dora into the header because the row said so."""
+    prayer = _disputed_author(site, has_own_line)
+    site.is_healthy().lose("prayer", prayer, "")
+    verdict = site.repair()
+    assert not verdict.wrong, verdict.describe()
+    if has_own_line:
+        assert verdict.repaired == [("prayer", prayer, "author_id")]
+    else:
+        assert verdict.missed == [("prayer", prayer, "author_id")]
+        assert "may be forged names another author" in verdict.reason(("prayer", prayer, "author_id"))
+
+
+@pytest.mark.parametrize("has_own_line", [True, False])
+def test_an_author_whom_only_a_disputed_header_contradicts_is_no_finding(site: LiveSite, has_own_line: bool) -> None:
+    prayer = _disputed_author(site, has_own_line)
+    site.lose("prayer", prayer, site.id_of["Bert"])
+    site.write()
+    look = look_at(site.settings(), now=lambda: datetime(2027, 1, 1, tzinfo=UTC))
+    assert look.findings["author_differs"] == has_own_line
+    authors = look.detection.consistency["authors"]
+    # Nor does the archive say who the author is.
+    assert (authors.database - authors.matched, authors.archive - authors.matched) == (1, int(has_own_line))

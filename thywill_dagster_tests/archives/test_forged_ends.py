@@ -5,7 +5,10 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from thywill_dagster.archives.copied_tags import CopiedTag, Submission, find_tag_lines
 from thywill_dagster.archives.model import ArchiveRecords, PrayerTexts
 from thywill_dagster.archives.timestamps import parse_timestamp
 from thywill_dagster_tests.adversary.live_site import LiveSite, start_site
@@ -15,8 +18,6 @@ from thywill_dagster_tests.archives.trees import (
     MONTHLY_PATH,
     PRAYER_ID,
     PRAYER_PATH,
-    USERS_PATH,
-    VICTIM,
     prayer_file,
     read_tree,
     told,
@@ -86,15 +87,15 @@ def test_a_testimony_that_goes_on_like_a_known_one_does_not_end_where_a_shorter_
     assert believed(records) == {"Ann"}
 
 
-def test_a_known_testimony_ends_where_another_one_would_go_on() -> None:
+def test_what_stands_behind_a_known_testimony_is_read_but_decides_nothing_alone() -> None:
     known = PrayerTexts(
         text="Please.", testimonies=(told("Thanks", "June 06 2025 at 09:59"),), other_testimonies=("Thanks\nto all",)
     )
     activity = "June 06 2025 at 09:59 - Ann added testimony: Thanks\nJune 07 2025 at 10:00 - Ben prayed this prayer\n"
 
-    records = read({PRAYER_PATH: prayer_file("Please.", activity=activity)}, texts={PRAYER_ID: known})
+    events = read({PRAYER_PATH: prayer_file("Please.", activity=activity)}, texts={PRAYER_ID: known}).events
 
-    assert believed(records) == {"Ann", "Ben"}
+    assert list(zip(events["person"], events["is_tainted"], strict=True)) == [("Ann", False), ("Ben", True)]
 
 
 def cut_site(root: Path) -> tuple[LiveSite, str]:
@@ -169,115 +170,156 @@ def test_a_copy_and_the_file_that_it_is_no_copy_of_prove_nothing_where_their_tag
     assert believed(read(files, texts={PRAYER_ID: known})) == {"Ann"}
 
 
-@pytest.mark.parametrize(("text", "generated"), [("One.\nPlease.", None), ("Please.", "Lord,\nhear.")])
-def test_a_file_that_holds_more_than_the_imported_row_is_no_copy_of_it(text: str, generated: str | None) -> None:
-    known = PrayerTexts(text="Please.", generated=generated and "hear.", tag="choir", is_imported=True)
-    files = {
-        MONTHLY_PATH: MONTH.replace(TAG, "choir"),
-        PRAYER_PATH: prayer_file(text, tag="choir", generated=generated),
-    }
+@pytest.mark.parametrize("text", ["Please.", "Another one.", "One.\nPlease."])
+def test_no_file_of_an_imported_row_says_where_its_tag_ends(text: str) -> None:
+    """Another text may stand in the row than was imported, so that a copy of that is not known as one."""
+    known = PrayerTexts(text="Please.", tag="t", is_imported=True)
+    files = {MONTHLY_PATH: MONTH, PRAYER_PATH: prayer_file(text, tag="t")}
 
-    assert believed(read(files, texts={PRAYER_ID: known})) == {"Ann", "Ben"}
+    assert believed(read(files, texts={PRAYER_ID: known})) == {"Ann"}
 
 
-@pytest.mark.parametrize(("author", "contradicted_by"), [("Ann", {VICTIM}), ("Unknown User", set())])
-def test_a_tag_whose_row_is_lost_may_be_that_of_a_copy_as_well(author: str, contradicted_by: set[str]) -> None:
-    others = {"e" * 32: PrayerTexts(text="Another.")}
-    copy = prayer_file("Please.", tag="t", author=author)
+@pytest.mark.parametrize("text", ["Please.", "Please\0"], ids=["read in bulk", "read alone"])
+def test_a_tag_whose_row_is_lost_may_be_that_of_a_copy_as_well(text: str) -> None:
     # The line on which the tag really ends is no entry, so the one behind it is doubtful anyway.
     month = MONTH.replace(TAG, "\n".join(("t)", FORGED_MONTHLY_LINES[1], FORGED_MONTHLY_LINES[0], "end")))
-    month += f"23:50 - Ben prayed for prayer {PRAYER_ID}\n"
-    files = {MONTHLY_PATH: month, COPY_PATH: copy}
+    files = {
+        MONTHLY_PATH: month + f"23:50 - Ben prayed for prayer {PRAYER_ID}\n",
+        COPY_PATH: prayer_file(text, tag="t"),
+    }
 
-    found = read(files, texts=others)
-    events = found.events[~found.events["is_tainted"]]
-    assert set(events.loc[events["kind"] != "submitted", "person"]) == set()
-    # A submission cannot decide against the header's author, but it may leave a question.
-    assert set(events.loc[events["kind"] == "submitted", "person"]) == {"Ann"} | contradicted_by
-    told = read({**files, COPY_PATH: copy + 2 * b"June 05 2025 at 23:50 - Ben prayed this prayer\n"}, texts=others)
-    monthly = told.events[told.events["source"] == "monthly_activity"]
-    assert "Ben" in set(monthly.loc[~monthly["is_tainted"], "person"])
+    assert believed(read(files, texts={"e" * 32: PrayerTexts(text="Another.")})) == {"Ann"}
     # Without a database there was no row to make a copy of.
     assert "Ben" in believed(read(files))
 
 
-SUBMITTED = "June 05 2025 at 08:30"
-COPIED = {
-    "texts": {
-        PRAYER_ID: PrayerTexts(text="Please.", tag="t", is_imported=True, created_at=parse_timestamp(SUBMITTED)),
-        "b" * 32: PrayerTexts(text="Me too.", tag="u", is_imported=True, created_at=parse_timestamp(SUBMITTED)),
-        "d" * 32: PrayerTexts(text="Earlier.", tag="u", created_at=parse_timestamp(SUBMITTED)),
-    }
-}
+LATER_ID = "b" * 32
+OLD_ID = "d" * 32
 ENTRIES = (
-    f"08:30 - Ann submitted prayer {'b' * 32} (u)\n08:30 - Ann submitted prayer {PRAYER_ID} (t)\n"
-    f"10:00 - Ben prayed for prayer {PRAYER_ID}\n10:00 - {VICTIM} prayed for prayer {PRAYER_ID}\n"
-    f"10:01 - Cy registered via invitation from Ann\n"
+    f"Activity for June 2025\n\n\nJune 05 2025\n08:20 - Ann submitted prayer {OLD_ID}\n"
+    f"08:30 - Ann submitted prayer {PRAYER_ID} (t)\n10:00 - Ben prayed for prayer {PRAYER_ID}\n"
+    "10:01 - Cy registered via invitation from Ann\n"
 )
-USERS = "User Registrations for June 2025\n\nJune 05 2025 at 10:01 - Cy joined on invitation from Ann\n"
+LATER = "10:30 - Dan submitted prayer {} (u)\n10:31 - Eve prayed for prayer {}\n"
 
 
-def copied_site(activity: str, *more: str) -> dict[str, bytes | str]:
-    return {
-        MONTHLY_PATH: f"Activity for June 2025\n\n\nJune 05 2025\n{''.join((ENTRIES, *more))}",
-        PRAYER_PATH: prayer_file("Please.", tag="t", activity=activity),
-        COPY_PATH: prayer_file("Me too.", prayer_id="b" * 32, tag="u"),
-        USERS_PATH: USERS,
-    }
-
-
-BEN = "June 05 2025 at {} - Ben prayed this prayer\n"
-
-
-@pytest.mark.parametrize(
-    ("activity", "expected"),
-    [
-        (BEN.format("10:00"), {"Ann", "Ben", "Cy"}),
-        (BEN.format("09:59"), {"Ann", "Ben", "Cy"}),
-        (BEN.format("10:01"), {"Ann", "Ben", "Cy"}),
-        ("", {"Ann", "Cy"}),
-    ],
-)
-def test_behind_a_tag_that_only_a_copy_confirms_an_entry_counts_if_another_file_tells_it(
-    activity: str, expected: set[str]
-) -> None:
-    records = read(copied_site(activity), **COPIED)
-
-    assert believed(records) == expected
-    without_users = {path: content for path, content in copied_site(activity).items() if path != USERS_PATH}
-    assert believed(read(without_users, **COPIED)) == expected - {"Cy"}
-    monthly = records.events[(records.events["source"] == "monthly_activity") & ~records.events["is_tainted"]]
-    assert list(monthly["person"]) == ["Ann", "Ann"] + ["Ben"] * (
-        activity in (BEN.format("10:00"), BEN.format("09:59"))
+def imported(clock: str) -> PrayerTexts:
+    return PrayerTexts(
+        text="Please.", tag="t", is_imported=True, created_at=parse_timestamp(f"June 05 2025 at {clock}")
     )
 
 
-@pytest.mark.parametrize(
-    "more", [f"10:00 - Ben prayed for prayer {PRAYER_ID}\n", f"10:01 - Ben prayed for prayer {PRAYER_ID}\n"]
-)
-def test_behind_such_a_tag_no_more_entries_count_than_another_file_tells(more: str) -> None:
-    files = copied_site(BEN.format("10:00"), more)
-    # A copy that repeats the line is no second one.
-    files[PRAYER_PATH.replace(".txt", "_3.txt")] = files[PRAYER_PATH]
-    records = read(files, **COPIED)
-
+def behind_copied_tag(
+    entries: str, texts: dict[str, PrayerTexts] | None = None, later_tag: str = "u"
+) -> list[tuple[str, bool]]:
+    """Who did what the monthly file tells, and whether it is tainted."""
+    records = read(
+        {
+            MONTHLY_PATH: entries,
+            PRAYER_PATH: prayer_file("Please.", tag="t"),
+            COPY_PATH: prayer_file("Please.", prayer_id=LATER_ID, tag=later_tag),
+        },
+        texts={PRAYER_ID: imported("08:30"), LATER_ID: imported("10:30"), OLD_ID: imported("08:20"), **(texts or {})},
+    )
     monthly = records.events[records.events["source"] == "monthly_activity"]
-    assert monthly.loc[~monthly["is_tainted"], "person"].tolist() == ["Ann", "Ann"] + ["Ben"] * ("10:01" in more)
+    people = [
+        *zip(monthly["line"], monthly["person"], monthly["is_tainted"], strict=True),
+        *records.registrations[["line", "name", "is_tainted"]].itertuples(index=False),
+    ]
+    return [(name, bool(is_tainted)) for _, name, is_tainted in sorted(people)]
+
+
+BEFORE = [("Ann", False), ("Ann", False)]
+
+
+def test_behind_a_tag_that_only_a_copy_confirms_a_later_prayer_shows_that_it_has_ended() -> None:
+    told_behind = behind_copied_tag(ENTRIES + LATER.format(LATER_ID, LATER_ID))
+
+    # What follows the later one may belong to its own tag.
+    assert told_behind == [*BEFORE, ("Ben", False), ("Cy", False), ("Dan", False), ("Eve", True)]
+
+
+def test_behind_such_a_tag_nothing_counts_if_the_file_may_have_been_cut_within_it() -> None:
+    assert behind_copied_tag(ENTRIES) == [*BEFORE, ("Ben", True), ("Cy", True)]
 
 
 @pytest.mark.parametrize(
-    "end",
+    "prayer_id",
     [
-        # The tag named a prayer that was submitted in the same minute.
-        f"08:30 - Ann submitted prayer {'b' * 32} (u)\n",
-        f"10:30 - Ann submitted prayer {'c' * 32} (u)\n",
-        f"10:30 - Ann submitted prayer {'d' * 32} (u)\n",
-        "10:30 - Cy registered via invitation from (x)\n",
-        ")\n",
+        pytest.param(OLD_ID, id="it was there before"),
+        pytest.param("e" * 32, id="it is of the same minute"),
+        pytest.param("f" * 32, id="the database has it at another time"),
+        pytest.param("0" * 32, id="the database does not have it"),
+        pytest.param("1" * 32, id="the database does not know when"),
     ],
 )
-def test_behind_such_a_tag_nothing_counts_if_a_line_may_be_its_end(end: str) -> None:
-    records = read(copied_site(BEN.format("10:00"), end), **COPIED)
+def test_a_prayer_that_a_tag_can_have_named_does_not_show_that_it_has_ended(prayer_id: str) -> None:
+    others = {"e" * 32: imported("08:30"), "f" * 32: imported("11:00"), "1" * 32: PrayerTexts(text="Please.")}
+    clock = "08:30" if prayer_id == "e" * 32 else "10:30"
+    entries = f"{ENTRIES}{clock} - Dan submitted prayer {prayer_id}\n"
 
-    monthly = records.events[records.events["source"] == "monthly_activity"]
-    assert monthly.loc[~monthly["is_tainted"], "person"].tolist() == ["Ann"]
+    assert behind_copied_tag(entries, others) == [*BEFORE, ("Ben", True), ("Cy", True), ("Dan", True)]
+
+
+def test_a_prayer_that_was_told_of_before_does_not_show_that_a_tag_has_ended() -> None:
+    """Where the header of a day is missing, the tag seems to be older than it is."""
+    title, _, entries = ENTRIES.partition("08:20")
+    later = LATER.format(LATER_ID, LATER_ID)
+
+    told_behind = behind_copied_tag(f"{title}{later.replace(' (u)', '')}08:20{entries}{later}")
+
+    assert [is_tainted for name, is_tainted in told_behind if name in ("Ben", "Cy")] == [True, True]
+
+
+def test_a_tag_is_as_young_as_the_row_of_its_prayer() -> None:
+    entries = ENTRIES + LATER.format(LATER_ID, LATER_ID)
+
+    assert behind_copied_tag(entries, {PRAYER_ID: imported("10:30")})[2:4] == [("Ben", True), ("Cy", True)]
+    assert behind_copied_tag(entries, {PRAYER_ID: imported("10:29")})[2:4] == [("Ben", False), ("Cy", False)]
+
+
+def test_a_prayer_of_the_month_before_may_have_been_told_of_there() -> None:
+    def in_may(clock: str) -> PrayerTexts:
+        at = parse_timestamp(f"May 31 2025 at {clock}")
+        return PrayerTexts(text="Please.", tag="t", is_imported=True, created_at=at)
+
+    entries = (ENTRIES + LATER.format(LATER_ID, LATER_ID)).replace("June 05 2025", "May 31 2025")
+    told_behind = behind_copied_tag(entries, {PRAYER_ID: in_may("08:30"), LATER_ID: in_may("10:30")})
+
+    assert told_behind[2:4] == [("Ben", True), ("Cy", True)]
+
+
+@pytest.mark.parametrize(
+    ("end", "is_tainted_behind"),
+    [
+        ("10:02 - Fay registered via invitation from (x)\n", False),
+        # A line that is no entry taints its neighbours, a tag that nothing confirms all that follows.
+        (")\n", True),
+        (f"10:02 - Ann submitted prayer {OLD_ID} (t)\n", True),
+    ],
+)
+def test_up_to_the_later_prayer_nothing_counts_if_a_line_may_be_the_tags_end(end: str, is_tainted_behind: bool) -> None:
+    told_behind = behind_copied_tag(ENTRIES + end + LATER.format(LATER_ID, LATER_ID))
+
+    assert told_behind[:4] == [*BEFORE, ("Ben", True), ("Cy", True)]
+    assert told_behind[-2:] == [("Dan", is_tainted_behind), ("Eve", True)]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["tag", "submission", "other"]), st.integers(0, 5), st.booleans()), max_size=14)
+)
+def test_lines_of_tags_are_those_up_to_the_first_later_submission_or_the_end(
+    lines: list[tuple[str, int, bool]],
+) -> None:
+    tags = [CopiedTag(place, minute or None) for place, (what, minute, _) in enumerate(lines) if what == "tag"]
+    submissions = [Submission(place, minute) for place, (what, minute, _) in enumerate(lines) if what == "submission"]
+    closed = [place for place, (_, _, is_closed) in enumerate(lines) if is_closed]
+
+    expected = []
+    for tag in tags:
+        later = [one.place for one in submissions if one.place > tag.place and tag.minute and one.minute > tag.minute]
+        last = min(later, default=len(lines)) - 1
+        inside = range(tag.place + 1, last + 1)
+        if inside and (not later or any(place in closed for place in inside)):
+            expected.append((tag.place + 1, last))
+    assert find_tag_lines(tags, submissions, closed, len(lines)) == expected

@@ -99,10 +99,11 @@ def test_testimonies_forge_nothing(testimony: str, knows: bool) -> None:
 
     assert VICTIM not in untainted_names(records)
     if knows and "Activity:" not in testimony and is_readable(testimony):
+        # The lines behind it are read, but only the monthly file can tell that it ends there.
         assert told_events(records) == [
             ("testimony", "Ann", False),
-            ("prayed", "Ben", False),
-            ("archived", "Ann", False),
+            ("prayed", "Ben", True),
+            ("archived", "Ann", True),
         ]
 
 

@@ -269,7 +269,8 @@ class Guards:
         }:
             for key, found in stays.items():
                 named = ", ".join(found[:HOLDERS_NAMED]) + (", ..." if len(found) > HOLDERS_NAMED else "")
-                reason = f"{len(found)} rows refer to it since {_since(leaving[key])}: {named}"
+                rows = "1 row refers" if len(found) == 1 else f"{len(found)} rows refer"
+                reason = f"{rows} to it since {_since(leaving[key])}: {named}"
                 verdicts[key] = Verdict(leaving.pop(key), reason, False)
         for key, step in leaving.items():
             verdicts[key] = Verdict(step, content=stored[key])

@@ -89,7 +89,7 @@ def test_an_inserted_prayer_that_somebody_edited_or_marked_since_is_left(site):
     site.change("UPDATE prayer SET text = ? WHERE id = 'p1'", TEXT)
     site.change("INSERT INTO prayermark VALUES ('m', 'admin', 'p1', '2025-07-02 10:00:00', NULL)")
     assert [left.reason for left in site.undo(report.run_id).left] == [
-        "1 rows refer to it since the run: prayermark.prayer_id of m"
+        "1 row refers to it since the run: prayermark.prayer_id of m"
     ]
 
 
@@ -249,7 +249,7 @@ def test_a_duplicate_that_gets_new_rows_meanwhile_stays(site):
 
     assert words(report)[-1] == (
         "skipped",
-        "1 rows refer to it since the plan was made: prayerskip.user_id of new",
+        "1 row refers to it since the plan was made: prayerskip.user_id of new",
     )
     assert site.query("SELECT count(*) FROM user WHERE id = 'dup'") == [(1,)]
 
@@ -267,7 +267,8 @@ def test_a_reference_that_comes_between_the_look_ahead_and_the_lock_keeps_the_ro
 
     report = site.execute(plan, on_point=interfere)
 
-    assert words(report)[-1][1].startswith(f"{len(written)} rows refer to it since the plan was made")
+    rows = "1 row refers" if times == 1 else f"{len(written)} rows refer"
+    assert words(report)[-1][1].startswith(f"{rows} to it since the plan was made")
     assert site.query("SELECT count(*) FROM user WHERE id = 'dup'") == [(1,)]
     # After some looks in vain the references are looked up under the lock.
     assert len(written) == min(times, LOOKS_AHEAD)

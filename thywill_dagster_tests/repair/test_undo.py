@@ -149,7 +149,7 @@ def test_a_restored_user_whom_somebody_refers_to_since_is_left_and_listed(damage
 
     (left,) = taken_back.left
     assert (left.table, left.primary_key, left.column) == ("user", user, None)
-    assert left.reason == "1 rows refer to it since the run: prayerskip.user_id of new"
+    assert left.reason == "1 row refers to it since the run: prayerskip.user_id of new"
     assert damaged.query("SELECT count(*) FROM user WHERE id = ?", user) == [(1,)]
 
 

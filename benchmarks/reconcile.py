@@ -20,17 +20,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from thywill_dagster.chain import (
-    Look,
-    PlanOptions,
-    build_view,
-    propose,
-    read_archives,
-    read_snapshot,
-    read_tables,
-)
+from thywill_dagster.chain import PlanOptions, propose
 from thywill_dagster.integrity.detection import detect
 from thywill_dagster.integrity.relations import TABLE_COLUMNS
+from thywill_dagster.looking import Look, build_view, read_archives, read_snapshot, read_tables
 from thywill_dagster.repair.plausibility import require_plausible
 from thywill_dagster.sample.damager import DamageProfile, damage_site
 from thywill_dagster.sample.generator import SampleSite, SampleSize, write_site

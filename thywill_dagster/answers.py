@@ -1,6 +1,7 @@
 """From what was looked at, planned and applied to the answer that a command gives.
 
-The counterpart of :mod:`thywill_dagster.chain`: that one does the steps, this one says what came of them.
+The counterpart of :mod:`thywill_dagster.looking` and :mod:`thywill_dagster.chain`: those do the steps, this one says
+what came of them.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from thywill_dagster.chain import Look, StoredProposal, Verification
+from thywill_dagster.chain import StoredProposal, Verification
 from thywill_dagster.identity.activity import names_in_use
 from thywill_dagster.identity.decision_use import find_unused_decisions
 from thywill_dagster.identity.normalise import lookup_key
@@ -18,6 +19,7 @@ from thywill_dagster.identity.username_mapping import MISSING, UnusedDecision
 from thywill_dagster.integrity.findings import count_findings
 from thywill_dagster.integrity.relations import USER_REFERENCES
 from thywill_dagster.integrity.site import SiteView
+from thywill_dagster.looking import Look
 from thywill_dagster.repair.actions import Plan
 from thywill_dagster.repair.outcome import ApplyReport
 from thywill_dagster.repair.verification import RunVerification

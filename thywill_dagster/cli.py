@@ -236,9 +236,9 @@ def explain(call: Call, finding_or_action: str, plan_id: str | None, show_privat
 @site_options
 def status(call: Call) -> None:
     """Say whether the site is watched: exit status 32 if the last daily check is older than 26 hours."""
-    from thywill_dagster.chain import SiteFolders
     from thywill_dagster.cli_output import print_status
     from thywill_dagster.monitoring.status import site_status
+    from thywill_dagster.site_folders import SiteFolders
 
     folders = SiteFolders.of(call.settings)
     found = site_status(

@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from thywill_dagster import answers, chain
+from thywill_dagster import answers, chain, looking
 from thywill_dagster.errors import ThyWillError, naming_places
 from thywill_dagster.known_answers import KnownAnswer, answer_key, keep_answer, recall_answer
 from thywill_dagster.monitoring.look_store import list_looks, renew_look
@@ -34,6 +34,7 @@ from thywill_dagster.repair.plan_files import (
 from thywill_dagster.repair.report import HTML_FILE, changes_table
 from thywill_dagster.result import DIFFERENCES_REMAIN, NEEDS_A_PERSON, REFUSED, CommandResult, count_actions, metrics_of
 from thywill_dagster.settings import SiteSettings
+from thywill_dagster.site_folders import SiteFolders
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ class Answer:
 class Planned:
     """A plan, its rehearsal, and the answer of the dry run."""
 
-    look: chain.Look
+    look: looking.Look
     stored: chain.StoredProposal
     rehearsal: ApplyReport
     result: CommandResult
@@ -89,10 +90,10 @@ def validate(
     Raises:
         CouldNotLookError: database or archives are missing or unreadable, or do not belong together.
     """
-    return answers.result_of_look(chain.look_at(settings, now=now, on_file=on_file), report=None)
+    return answers.result_of_look(looking.look_at(settings, now=now, on_file=on_file), report=None)
 
 
-def plan(settings: SiteSettings, look: chain.Look, options: chain.PlanOptions, selection: chain.Selection) -> Planned:
+def plan(settings: SiteSettings, look: looking.Look, options: chain.PlanOptions, selection: chain.Selection) -> Planned:
     """Plans, stores and rehearses what the options ask for.
 
     Raises:
@@ -119,9 +120,9 @@ def dry_run(
         UsageError: the decisions file is missing or not valid.
         CouldNotLookError: database or archives are missing or unreadable, or do not belong together.
     """
-    snapshot = chain.read_snapshot(settings, now=now)
-    records = chain.read_archives(settings, snapshot, on_file=on_file)
-    folders = chain.SiteFolders.of(settings)
+    snapshot = looking.read_snapshot(settings, now=now)
+    records = looking.read_archives(settings, snapshot, on_file=on_file)
+    folders = SiteFolders.of(settings)
     key = answer_key(settings, snapshot, records, options, selection)
     known = recall_answer(folders.known_answers, key)
     if known is not None and Path(known.content["report"]).exists():
@@ -137,7 +138,7 @@ def dry_run(
         except ThyWillError:
             # The plan or the look is not what it was: everything is done again.
             pass
-    look = chain.look_into(settings, snapshot, records)
+    look = looking.look_into(settings, snapshot, records)
     planned = plan(settings, look, options, selection)
     answer = Answer.of(planned.result)
     if not look.detection.unsettled and not planned.rehearsal.problem:
@@ -195,7 +196,7 @@ def undo(settings: SiteSettings, run_id: str, *, execute: bool, now: Callable[[]
         RefusedError: another run is writing, or the backup cannot be made.
         CouldNotLookError: the database cannot be read.
     """
-    before = chain.look_at(settings, now=now)
+    before = looking.look_at(settings, now=now)
     report = chain.undo(settings, run_id, execute=execute, now=now)
     with _telling_of(report):
         verification = chain.verify_undo(settings, report, now=now) if execute else None
@@ -261,7 +262,7 @@ def read_answer(settings: SiteSettings, run_id: str) -> Answer:
     return Answer(stored["content"], stored["exit_status"])
 
 
-def plan_sample(look: chain.Look, plan_: Plan) -> str:
+def plan_sample(look: looking.Look, plan_: Plan) -> str:
     """Sample changes with their evidence, as Markdown: the first of each action and rule."""
     chosen: dict[tuple[str, str], int] = {}
     sample = []
@@ -286,7 +287,7 @@ def before_and_after(result: CommandResult) -> Table:
 
 
 def _answers_folder(settings: SiteSettings) -> Path:
-    return chain.SiteFolders.of(settings).root / "answers"
+    return SiteFolders.of(settings).root / "answers"
 
 
 def _report_of(settings: SiteSettings, plan_: Plan) -> Path:

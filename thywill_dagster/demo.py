@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from thywill_dagster import answers, chain, commands
+from thywill_dagster import answers, chain, commands, looking
 from thywill_dagster.cli_output import before_after_table, findings_table, make_console, plain
 from thywill_dagster.commands import Answer
 from thywill_dagster.errors import UsageError
@@ -93,7 +93,7 @@ def _run(settings: SiteSettings, job: str, config: dict[str, Any], *, is_recorde
         return run_recorded(settings, RecordedJob(job, steps, "demo"))
     if job == "apply_reconstruction":
         return Answer.of(commands.apply(settings, config["plan_id"], chain.Selection(), now=_now).result)
-    look = chain.look_at(settings, now=_now)
+    look = looking.look_at(settings, now=_now)
     if job == "validate_consistency":
         return Answer.of(answers.result_of_look(look, report=None))
     return Answer.of(commands.plan(settings, look, chain.PlanOptions(), chain.Selection()).result)

@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from thywill_dagster import chain
+from thywill_dagster import chain, looking
 from thywill_dagster.archives.model import ArchiveRecords
 from thywill_dagster.reading_context import reading_context_key
 from thywill_dagster.repair.actions import RULES_VERSION
@@ -57,9 +57,9 @@ def answer_key(
     depends_on = [
         snapshot.content_sha256,
         snapshot.source,
-        chain.archives_fingerprint(records),
+        looking.archives_fingerprint(records),
         reading_context_key(settings, snapshot),
-        chain.load_decisions(settings).fingerprint,
+        looking.load_decisions(settings).fingerprint,
         settings.archive_timezone,
         asdict(options),
         selection.arguments(),

@@ -9,11 +9,12 @@ import pandas as pd
 from pydantic import Field, PrivateAttr
 from upath import UPath
 
-from thywill_dagster import chain
+from thywill_dagster import looking
 from thywill_dagster.archives.model import ArchiveRecords
 from thywill_dagster.errors import CouldNotLookError
 from thywill_dagster.repair.plan_files import make_private_folder
 from thywill_dagster.settings import SiteSettings
+from thywill_dagster.site_folders import SiteFolders
 from thywill_dagster.store.snapshot import Snapshot, load_snapshot
 
 RECORD_FRAMES = {
@@ -67,7 +68,7 @@ class SiteResource(dg.ConfigurableResource):
         """Keeps what the archives say for the later steps of this process, which need not read it back."""
         self._kept = {"records": records}
 
-    def look(self) -> chain.Look:
+    def look(self) -> looking.Look:
         """What the rules find in the last snapshot and the last records; worked out once in a process.
 
         Raises:
@@ -76,8 +77,8 @@ class SiteResource(dg.ConfigurableResource):
         if "look" not in self._kept:
             snapshot = self.snapshot()
             records = self._kept.get("records") or self._read_records()
-            self._kept = {"look": chain.judge(snapshot, chain.view_snapshot(self.settings(), snapshot, records))}
-        look: chain.Look = self._kept["look"]
+            self._kept = {"look": looking.judge(snapshot, looking.view_snapshot(self.settings(), snapshot, records))}
+        look: looking.Look = self._kept["look"]
         return look
 
     def _read_records(self) -> ArchiveRecords:
@@ -96,7 +97,7 @@ class SiteResource(dg.ConfigurableResource):
 
     def last_frame(self, asset: str) -> pd.DataFrame | None:
         """What an asset of this site was when it was last materialised; None if it never was."""
-        path = chain.SiteFolders.of(self.settings()).frames / f"{asset}{FrameIOManager.extension}"
+        path = SiteFolders.of(self.settings()).frames / f"{asset}{FrameIOManager.extension}"
         return pd.read_parquet(path) if path.exists() else None
 
 
@@ -128,7 +129,7 @@ class FrameIOManager(dg.UPathIOManager):
 )
 def frame_storage(context: dg.InitResourceContext) -> FrameIOManager:
     """An I/O manager for the folder of the run's own site."""
-    return FrameIOManager(base_path=UPath(chain.SiteFolders.of(context.resources.site.settings()).frames))
+    return FrameIOManager(base_path=UPath(SiteFolders.of(context.resources.site.settings()).frames))
 
 
 def utc_now() -> datetime:

@@ -17,12 +17,12 @@ from thywill_dagster.archives.model import (
     PROBLEM_COLUMNS,
     REGISTRATION_COLUMNS,
 )
-from thywill_dagster.chain import SNAPSHOT_COLUMNS
 from thywill_dagster.identity.history import CHANGE_COLUMNS
 from thywill_dagster.identity.spellings import SPELLING_COLUMNS
 from thywill_dagster.identity.username_mapping import CONFLICT_COLUMNS, MAPPING_COLUMNS
 from thywill_dagster.integrity.detection import TREE_COLUMNS
 from thywill_dagster.integrity.findings import FINDING_COLUMNS
+from thywill_dagster.looking import SNAPSHOT_COLUMNS
 from thywill_dagster.repair.document import Table, render_markdown_table
 from thywill_dagster.repair.frames import OUTCOME_COLUMNS, PLAN_COLUMNS
 

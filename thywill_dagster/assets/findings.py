@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from thywill_dagster import answers, chain, commands
+from thywill_dagster import answers, commands, looking
 from thywill_dagster.assets.catalogue import asset_outs, frame_metadata
 from thywill_dagster.assets.errors import clear_failures
 from thywill_dagster.checks import integrity as checks
@@ -18,6 +18,7 @@ from thywill_dagster.identity.username_mapping import map_spellings
 from thywill_dagster.integrity.findings import findings_of
 from thywill_dagster.monitoring.recording import record_look
 from thywill_dagster.resources import RECORD_FRAMES, SiteResource
+from thywill_dagster.site_folders import SiteFolders
 from thywill_dagster.store.foreign_keys import count_violations
 
 IDENTITY_ASSETS = ("username_spellings", "username_mapping", "username_conflicts", "username_changes")
@@ -43,7 +44,7 @@ def findings(context: dg.AssetExecutionContext, site: SiteResource) -> Iterator[
     """Maps every name to a user and finds every broken relationship."""
     with clear_failures():
         look = site.look()
-        record_look(chain.SiteFolders.of(site.settings()).looks, look)
+        record_look(SiteFolders.of(site.settings()).looks, look)
         answer = commands.Answer.of(answers.result_of_look(look, report=None))
         commands.write_answer(site.settings(), context.run.run_id, answer)
     yield from _identity(site, look)
@@ -56,11 +57,11 @@ def findings(context: dg.AssetExecutionContext, site: SiteResource) -> Iterator[
     yield checks.check_agreement(look)
 
 
-def _identity(site: SiteResource, look: chain.Look) -> Iterator[dg.Output | dg.AssetCheckResult]:
+def _identity(site: SiteResource, look: looking.Look) -> Iterator[dg.Output | dg.AssetCheckResult]:
     spellings = collect_spellings(look.view.records)
     mapping = map_spellings(spellings, look.view.mapping)
-    conflicts = chain.find_name_conflicts(look.view, mapping)
-    history = record_names(chain.SiteFolders.of(site.settings()).names, mapping, looked_at=look.snapshot.taken_at)
+    conflicts = looking.find_name_conflicts(look.view, mapping)
+    history = record_names(SiteFolders.of(site.settings()).names, mapping, looked_at=look.snapshot.taken_at)
     changes = history.changes()
     for name, frame in zip(IDENTITY_ASSETS, (spellings, mapping, conflicts, changes), strict=True):
         yield dg.Output(frame, output_name=name, metadata=frame_metadata(frame))

@@ -12,7 +12,6 @@ import dagster as dg
 
 from thywill_dagster.assets.catalogue import CATALOGUE, asset_spec
 from thywill_dagster.assets.errors import clear_failures
-from thywill_dagster.chain import SiteFolders
 from thywill_dagster.checks.monitoring import (
     GUARDS_CHECK,
     ORPHANS_CHECK,
@@ -31,6 +30,7 @@ from thywill_dagster.repair.plan_files import make_private_folder, write_private
 from thywill_dagster.resources import SiteResource, utc_now
 from thywill_dagster.result import METRICS
 from thywill_dagster.settings import WatchSettings
+from thywill_dagster.site_folders import SiteFolders
 
 FINDINGS_BEFORE = [name for name, entry in CATALOGUE.items() if entry.group == "integrity"]
 """In a run that has both, the look comes first."""

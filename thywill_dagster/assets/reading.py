@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from thywill_dagster import chain
+from thywill_dagster import looking
 from thywill_dagster.archives.model import ArchiveRecords
 from thywill_dagster.archives.months import summarise_months
 from thywill_dagster.assets.catalogue import asset_outs, asset_spec, frame_metadata
@@ -29,8 +29,8 @@ archive_months = asset_spec("archive_months", partitions_def=BOARD)
 def site_snapshot(site: SiteResource) -> dg.Output[pd.DataFrame]:
     """Copies the database without blocking the application; everything downstream reads the copy."""
     with clear_failures():
-        snapshot = chain.read_snapshot(site.settings(), now=utc_now)
-    frame = chain.snapshot_frame(snapshot)
+        snapshot = looking.read_snapshot(site.settings(), now=utc_now)
+    frame = looking.snapshot_frame(snapshot)
     metadata = {"journal_mode": snapshot.journal_mode, "schema_fingerprint": snapshot.schema.fingerprint}
     return dg.Output(frame, metadata=frame_metadata(frame[["table", "rows"]]) | metadata)
 
@@ -45,7 +45,7 @@ def archive_records(context: dg.AssetExecutionContext, site: SiteResource) -> It
     """Reads every file of the archive tree and accounts for every line."""
     with clear_failures():
         known = site.last_frame("archive_files")
-        records = chain.read_archives(site.settings(), site.snapshot(), on_file=report_files)
+        records = looking.read_archives(site.settings(), site.snapshot(), on_file=report_files)
         site.keep_records(records)
     for asset, field in RECORD_FRAMES.items():
         frame = getattr(records, field)

@@ -5,11 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 import dagster as dg
 import pandas as pd
 
-from thywill_dagster.chain import Look
 from thywill_dagster.checks.verdict import ERROR, WARN, verdict
 from thywill_dagster.integrity.detection import PATH_TABLES
 from thywill_dagster.integrity.findings import FINDING_KINDS, FindingAsset, findings_of
 from thywill_dagster.integrity.relations import RECORD_REFERENCES, USER_REFERENCES
+from thywill_dagster.looking import Look
 
 PLAN = "thywill-dagster reconstruct-from-archives (a dry run)"
 LOOK = "thywill-dagster validate-consistency"

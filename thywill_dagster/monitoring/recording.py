@@ -19,7 +19,7 @@ from thywill_dagster.store.engine import make_snapshot_engine, reading
 from thywill_dagster.store.journal import list_runs
 
 if TYPE_CHECKING:
-    from thywill_dagster.chain import Look
+    from thywill_dagster.looking import Look
 
 
 def record_look(folder: Path, look: Look) -> Path:

@@ -11,11 +11,11 @@ from thywill_dagster.alerts.channel import parse_channels
 from thywill_dagster.alerts.delivery import AlertPolicy, beat, deliver, take_in
 from thywill_dagster.alerts.outbox import Outbox
 from thywill_dagster.assets.catalogue import OWNERS
-from thywill_dagster.chain import SiteFolders
 from thywill_dagster.resources import SiteResource, utc_now
 from thywill_dagster.schedules import WATCHES
 from thywill_dagster.sensors.observing import read_instance
 from thywill_dagster.settings import SiteSettings, WatchSettings, database_identity
+from thywill_dagster.site_folders import SiteFolders
 from thywill_dagster.store.engine import display_name
 
 INTERVAL_SECONDS = 30

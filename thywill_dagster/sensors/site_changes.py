@@ -3,12 +3,12 @@
 import dagster as dg
 
 from thywill_dagster.assets.catalogue import OWNERS
-from thywill_dagster.chain import SiteFolders
 from thywill_dagster.monitoring.changes import SiteMark, WatchState, decide, mark_site
 from thywill_dagster.repair.plan_files import make_private_folder, write_private
 from thywill_dagster.resources import SiteResource, utc_now
 from thywill_dagster.schedules import WATCHES
 from thywill_dagster.settings import WatchSettings
+from thywill_dagster.site_folders import SiteFolders
 
 INTERVAL_SECONDS = 60
 

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from thywill_dagster.chain import PlanOptions, Selection, execute, look_at, propose
+from thywill_dagster.chain import PlanOptions, Selection, execute, propose
 from thywill_dagster.integrity.relations import shown_key
+from thywill_dagster.looking import look_at
 from thywill_dagster.repair.plan import Proposal
 from thywill_dagster.sample.schema import TABLES, USER_COLUMNS, column_names, create_tables, insert_statement
 from thywill_dagster.settings import SiteSettings

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from thywill_dagster.chain import look_at
+from thywill_dagster.looking import look_at
 from thywill_dagster_tests.adversary.live_site import LiveSite, start_site
 
 

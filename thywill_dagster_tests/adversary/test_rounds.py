@@ -3,8 +3,9 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from thywill_dagster.chain import PlanOptions, Selection, execute, look_at, propose
+from thywill_dagster.chain import PlanOptions, Selection, execute, propose
 from thywill_dagster.integrity.earlier_repairs import find_earlier_holders
+from thywill_dagster.looking import look_at
 from thywill_dagster.repair.actions import Action
 from thywill_dagster_tests.adversary.live_site import LiveSite, Verdict, start_site
 

@@ -7,7 +7,7 @@ import dagster as dg
 import pandas as pd
 import pytest
 
-from thywill_dagster import chain, commands
+from thywill_dagster import chain, commands, looking
 from thywill_dagster.archives.model import ArchiveRecords
 from thywill_dagster.checks import archives, integrity, plan
 from thywill_dagster.identity.username_mapping import CONFLICT_COLUMNS
@@ -18,7 +18,7 @@ Now = Callable[[], datetime]
 
 
 def failed(site: Site, now: Now) -> dict[str, dg.AssetCheckResult]:
-    look = chain.look_at(site.settings, now=now)
+    look = looking.look_at(site.settings, now=now)
     results = [
         *integrity.check_findings(look),
         integrity.check_agreement(look),
@@ -122,9 +122,9 @@ def test_an_archive_without_lines_is_not_accounted_for() -> None:
 
 
 def test_a_name_of_two_users_fails_without_showing_the_name(damaged: Site, now: Now) -> None:
-    look = chain.look_at(damaged.settings, now=now)
-    mapping = chain.map_usernames(look.view)
-    result = integrity.check_names(chain.find_name_conflicts(look.view, mapping), mapping)
+    look = looking.look_at(damaged.settings, now=now)
+    mapping = looking.map_usernames(look.view)
+    result = integrity.check_names(looking.find_name_conflicts(look.view, mapping), mapping)
     assert not result.passed
     names = {name for (name,) in damaged.query("SELECT display_name FROM user")}
     assert not any(name in str(offenders(result)) for name in names)
@@ -143,7 +143,7 @@ def test_a_name_that_changed_its_user_fails() -> None:
 
 
 def test_a_plan_with_open_questions_fails(damaged: Site, now: Now) -> None:
-    look = chain.look_at(damaged.settings, now=now)
+    look = looking.look_at(damaged.settings, now=now)
     planned = commands.plan(damaged.settings, look, chain.PlanOptions(), chain.Selection())
     result = plan.check_conflicts(planned.stored.proposal)
     assert not result.passed
@@ -152,7 +152,7 @@ def test_a_plan_with_open_questions_fails(damaged: Site, now: Now) -> None:
 
 def test_what_else_changed_after_the_backup_is_told(damaged: Site, now: Now) -> None:
     settings = damaged.settings
-    look = chain.look_at(settings, now=now)
+    look = looking.look_at(settings, now=now)
     stored = commands.plan(settings, look, chain.PlanOptions(), chain.Selection()).stored
     report = chain.execute(settings, stored.plan_id, chain.Selection(), now=now)
     damaged.change("UPDATE prayer SET flagged = 1 - flagged WHERE id = (SELECT min(id) FROM prayer)")
@@ -165,7 +165,7 @@ def test_what_else_changed_after_the_backup_is_told(damaged: Site, now: Now) -> 
 
 def test_a_promise_that_was_not_kept_fails(damaged: Site, now: Now) -> None:
     settings = damaged.settings
-    look = chain.look_at(settings, now=now)
+    look = looking.look_at(settings, now=now)
     stored = commands.plan(settings, look, chain.PlanOptions(), chain.Selection()).stored
     report = chain.execute(settings, stored.plan_id, chain.Selection(), now=now)
     repaired = next(a for a in stored.proposal.plan.ready if a.table == "prayermark" and a.column == "user_id")

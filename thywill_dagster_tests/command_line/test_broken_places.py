@@ -20,6 +20,7 @@ from thywill_dagster import chain, commands
 from thywill_dagster.cli import main
 from thywill_dagster.errors import CouldNotLookError
 from thywill_dagster.sample.generator import SampleSite
+from thywill_dagster.site_folders import SiteFolders
 from thywill_dagster_tests.command_line.test_commands import RECORDING, call
 from thywill_dagster_tests.sites import Site
 
@@ -127,7 +128,7 @@ def test_a_database_that_stays_locked_is_refused_and_no_run_is_named(damaged: Si
 
 @RECORDING
 def test_what_is_known_of_the_archives_and_cannot_be_kept_is_said(damaged: Site, record: list[str]) -> None:
-    blocked(chain.SiteFolders.of(damaged.settings).archives)
+    blocked(SiteFolders.of(damaged.settings).archives)
 
     done = call("reconstruct-from-archives", *damaged.arguments(), "--json", *record)
 
@@ -141,7 +142,7 @@ def test_places_of_another_user_are_named(lent: Site) -> None:
     before = digest_of(lent)
     for path in (lent.data_dir, *lent.data_dir.rglob("*")):
         path.chmod(0o777)
-    for place in (chain.SiteFolders.of(lent.settings).snapshots, lent.site.archives):
+    for place in (SiteFolders.of(lent.settings).snapshots, lent.site.archives):
         with out_of_reach(place):
             done = CliRunner().invoke(main, ["reconstruct-from-archives", *lent.arguments(), "--no-record"])
 
@@ -201,7 +202,7 @@ def test_a_disk_that_takes_no_more_is_said_in_one_sentence(damaged: Site, record
 
 
 def test_an_answer_that_cannot_be_kept_is_said(damaged: Site) -> None:
-    blocked(chain.SiteFolders.of(damaged.settings).known_answers)
+    blocked(SiteFolders.of(damaged.settings).known_answers)
 
     done = call("reconstruct-from-archives", *damaged.arguments(), "--json", "--no-record")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from thywill_dagster import chain, commands
+from thywill_dagster import chain, commands, looking
 from thywill_dagster.errors import RefusedError
 from thywill_dagster.integrity.findings import FINDING_KINDS
 from thywill_dagster.repair.actions import ACTION_NAMES
@@ -179,7 +179,7 @@ def test_only_the_selected_changes_are_made(damaged: Site) -> None:
 )
 def test_a_refused_plan_names_what_changed_of_the_schema(damaged: Site, change: str, named: str) -> None:
     settings = damaged.settings
-    look = chain.look_at(settings, now=lambda: datetime.now(UTC))
+    look = looking.look_at(settings, now=lambda: datetime.now(UTC))
     plan_id = chain.propose(settings, look, chain.PlanOptions()).plan_id
     damaged.change(change)
     before = damaged.rows()

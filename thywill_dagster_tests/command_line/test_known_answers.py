@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from thywill_dagster import chain, commands
+from thywill_dagster import chain, commands, looking
 from thywill_dagster.repair.plan_files import read_plan
+from thywill_dagster.site_folders import SiteFolders
 from thywill_dagster_tests.sites import Site
 
 Ask = Callable[..., commands.Answer]
@@ -17,13 +18,13 @@ Ask = Callable[..., commands.Answer]
 def looks(monkeypatch: pytest.MonkeyPatch) -> list[None]:
     """Grows by one whenever the site is really judged."""
     counted: list[None] = []
-    look_into = chain.look_into
+    look_into = looking.look_into
 
-    def counting(*arguments: object) -> chain.Look:
+    def counting(*arguments: object) -> looking.Look:
         counted.append(None)
         return look_into(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(chain, "look_into", counting)
+    monkeypatch.setattr(looking, "look_into", counting)
     return counted
 
 
@@ -87,7 +88,7 @@ def test_changed_decisions_are_looked_into(damaged: Site, tmp_path: Path, looks:
 
 def test_an_answer_that_was_changed_on_the_disk_is_not_believed(damaged: Site, ask: Ask, looks: list[None]) -> None:
     first = ask()
-    [kept] = chain.SiteFolders.of(damaged.settings).known_answers.glob("*.json")
+    [kept] = SiteFolders.of(damaged.settings).known_answers.glob("*.json")
     kept.write_text(kept.read_text().replace('"path_temporary": 85', '"path_temporary": 0', 1))
     assert ask() == first
     assert len(looks) == 2
@@ -120,5 +121,5 @@ def test_a_plan_that_is_answered_again_is_as_fresh_as_the_question(damaged: Site
 def test_every_question_is_a_look_of_its_day(damaged: Site, ask: Ask) -> None:
     ask(at=datetime(2026, 1, 1, tzinfo=UTC))
     ask(at=datetime(2026, 1, 2, tzinfo=UTC))
-    names = [path.name for path in chain.SiteFolders.of(damaged.settings).looks.glob("look-*")]
+    names = [path.name for path in SiteFolders.of(damaged.settings).looks.glob("look-*")]
     assert sorted(name[5:13] for name in names) == ["20260101", "20260102"]

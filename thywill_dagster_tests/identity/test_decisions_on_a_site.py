@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from thywill_dagster import answers, chain
+from thywill_dagster import answers, chain, looking
 from thywill_dagster.errors import RefusedError, UsageError
 from thywill_dagster.repair.actions import Plan
 from thywill_dagster.sample.damager import damage_site
@@ -41,7 +41,7 @@ def decide(settings: SiteSettings, tmp_path: Path) -> Callable[[str], SiteSettin
 
 
 def plan(settings: SiteSettings) -> Plan:
-    look = chain.look_at(settings, now=lambda: NOW)
+    look = looking.look_at(settings, now=lambda: NOW)
     return chain.propose(settings, look, chain.PlanOptions(command="reconstruct")).proposal.plan
 
 
@@ -110,7 +110,7 @@ def test_a_plan_that_would_bring_back_a_user_under_an_unusable_name_is_refused(
 
 
 def test_a_decision_without_effect_is_among_the_problems(decide: Callable[[str], SiteSettings]) -> None:
-    look = chain.look_at(decide("aliases:\n  Nobody Writes So: admin\n"), now=lambda: NOW)
+    look = looking.look_at(decide("aliases:\n  Nobody Writes So: admin\n"), now=lambda: NOW)
     (problem,) = [p for p in answers.shown_problems(look.view) if p["path"] == "decisions.yaml"]
     assert problem["line"] == 2
     assert "no archive line has this spelling" in str(problem["reason"])
@@ -126,14 +126,14 @@ def test_a_decisions_file_that_cannot_be_read_is_an_error_of_usage(
     path = tmp_path / "decisions.yaml"
     path.write_bytes(content)
     with pytest.raises(UsageError, match=message):
-        chain.load_decisions(replace(settings, decisions=path))
+        looking.load_decisions(replace(settings, decisions=path))
     with pytest.raises(UsageError, match="cannot be read"):
-        chain.load_decisions(replace(settings, decisions=tmp_path / "none.yaml"))
+        looking.load_decisions(replace(settings, decisions=tmp_path / "none.yaml"))
 
 
 def test_the_same_site_has_the_same_mapping_and_conflicts_each_time(settings: SiteSettings) -> None:
-    views = [chain.look_at(settings, now=lambda: NOW).view for _ in range(2)]
-    mapped = [chain.map_usernames(view) for view in views]
+    views = [looking.look_at(settings, now=lambda: NOW).view for _ in range(2)]
+    mapped = [looking.map_usernames(view) for view in views]
     assert mapped[0].equals(mapped[1])
-    asked = [chain.find_name_conflicts(view, frame) for view, frame in zip(views, mapped, strict=True)]
+    asked = [looking.find_name_conflicts(view, frame) for view, frame in zip(views, mapped, strict=True)]
     assert asked[0].equals(asked[1])

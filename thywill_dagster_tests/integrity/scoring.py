@@ -15,8 +15,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from thywill_dagster.chain import Look, PlanOptions, Selection, StoredProposal, execute, look_at, propose
+from thywill_dagster.chain import PlanOptions, Selection, StoredProposal, execute, propose
 from thywill_dagster.integrity.relations import shown_key
+from thywill_dagster.looking import Look, look_at
 from thywill_dagster.sample.damager import ROW, DamagedCell
 from thywill_dagster.sample.generator import SampleSite
 from thywill_dagster.sample.schema import TABLES, USER_COLUMNS, column_names, primary_key_of

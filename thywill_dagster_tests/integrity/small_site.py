@@ -13,7 +13,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from thywill_dagster.chain import Look, PlanOptions, Selection, execute, look_at, propose
+from thywill_dagster.chain import PlanOptions, Selection, execute, propose
+from thywill_dagster.looking import Look, look_at
 from thywill_dagster.repair.actions import Action
 from thywill_dagster.repair.plan import Proposal
 from thywill_dagster.sample.clock import parse_database_text, stamp

@@ -30,7 +30,7 @@ def site(tmp_path: Path) -> SmallSite:
 @pytest.mark.parametrize("timezone", ["UTC", "America/New_York", "Asia/Kolkata"])
 @pytest.mark.parametrize("path_style", ["relative", "absolute"])
 def test_nothing_is_found_on_a_healthy_site(tmp_path: Path, timezone: str, path_style: str) -> None:
-    from thywill_dagster.chain import look_at
+    from thywill_dagster.looking import look_at
 
     site = write_site(
         tmp_path / "s", size=SampleSize(users=40, prayers=150, marks=900, months=12), timezone=timezone,

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from thywill_dagster import chain
+from thywill_dagster import looking
 from thywill_dagster.monitoring.look import cause_of, month_of_path
 from thywill_dagster.monitoring.look_store import list_looks, read_look
 from thywill_dagster.monitoring.recording import reduce_look
@@ -16,6 +16,7 @@ from thywill_dagster.result import METRICS
 from thywill_dagster.sample.damager import damage_site
 from thywill_dagster.sample.generator import SampleSize, write_site
 from thywill_dagster.settings import SiteSettings
+from thywill_dagster.site_folders import SiteFolders
 
 
 def now() -> datetime:
@@ -23,7 +24,7 @@ def now() -> datetime:
 
 
 @pytest.fixture(scope="module")
-def looked(tmp_path_factory: pytest.TempPathFactory) -> tuple[SiteSettings, chain.Look]:
+def looked(tmp_path_factory: pytest.TempPathFactory) -> tuple[SiteSettings, looking.Look]:
     root = tmp_path_factory.mktemp("site")
     site = write_site(root / "site", size=SampleSize(users=12, prayers=60, marks=300, months=3))
     damage_site(site)
@@ -31,13 +32,13 @@ def looked(tmp_path_factory: pytest.TempPathFactory) -> tuple[SiteSettings, chai
     settings = SiteSettings.resolve(
         database=str(site.database), archives=site.archives, data_dir=root / "data", environment={}
     )
-    return settings, chain.look_at(settings, now=now)
+    return settings, looking.look_at(settings, now=now)
 
 
-def test_each_look_is_kept_with_every_number(looked: tuple[SiteSettings, chain.Look]) -> None:
+def test_each_look_is_kept_with_every_number(looked: tuple[SiteSettings, looking.Look]) -> None:
     settings, look = looked
 
-    (file,) = list_looks(chain.SiteFolders.of(settings).looks)
+    (file,) = list_looks(SiteFolders.of(settings).looks)
     kept = read_look(file)
 
     assert kept == reduce_look(look)
@@ -51,7 +52,7 @@ def test_each_look_is_kept_with_every_number(looked: tuple[SiteSettings, chain.L
     assert kept.guards == "present"
 
 
-def test_neither_names_nor_texts_are_kept(looked: tuple[SiteSettings, chain.Look]) -> None:
+def test_neither_names_nor_texts_are_kept(looked: tuple[SiteSettings, looking.Look]) -> None:
     settings, _ = looked
     with closing(sqlite3.connect(settings.database)) as connection:
         private = {row[0] for row in connection.execute("SELECT display_name FROM user")}
@@ -60,7 +61,7 @@ def test_neither_names_nor_texts_are_kept(looked: tuple[SiteSettings, chain.Look
         private |= {row[0] for row in connection.execute("SELECT id FROM session")}
 
     content = "".join(
-        gzip.decompress(file.path.read_bytes()).decode() for file in list_looks(chain.SiteFolders.of(settings).looks)
+        gzip.decompress(file.path.read_bytes()).decode() for file in list_looks(SiteFolders.of(settings).looks)
     )
 
     assert [text for text in private if text and text in content] == []

@@ -6,7 +6,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
-from thywill_dagster import chain
+from thywill_dagster import chain, looking
 from thywill_dagster.prevention.installation import guards_present, install_guards
 from thywill_dagster.sample.damager import damage_site
 from thywill_dagster.sample.generator import SampleSize, write_site
@@ -31,7 +31,7 @@ def repair(database: Path, archives: Path, data_dir: Path) -> int:
     settings = SiteSettings.resolve(
         database=str(database), archives=archives, app_dir=archives.parent, data_dir=data_dir, environment={}
     )
-    stored = chain.propose(settings, chain.look_at(settings, now=now), chain.PlanOptions())
+    stored = chain.propose(settings, looking.look_at(settings, now=now), chain.PlanOptions())
     report = chain.execute(settings, stored.plan_id, chain.Selection(), now=now)
     assert report.problem == ""
     assert all(outcome.outcome != "failed" for outcome in report.outcomes)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from thywill_dagster import chain
+from thywill_dagster import chain, looking
 from thywill_dagster.cli import main
 from thywill_dagster.repair.actions import archived_text
 from thywill_dagster.repair.plan_files import read_plan, write_plan
@@ -109,7 +109,7 @@ def test_a_forged_plan_cannot_make_an_apply_read_outside_the_archive(damaged: Si
     assert (damaged.site.archives / path).read_text() == outside.read_text()
     [(prayer,)] = damaged.query("SELECT id FROM prayer ORDER BY id LIMIT 1")
     damaged.change("DELETE FROM prayer WHERE id = ?", prayer)
-    look = chain.look_at(damaged.settings, now=_now)
+    look = looking.look_at(damaged.settings, now=_now)
     proposal = chain.propose(damaged.settings, look, chain.PlanOptions(insert_missing=True)).proposal
     text = archived_text(path, 4, SECRET)
     actions = tuple(

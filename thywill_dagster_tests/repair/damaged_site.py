@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from thywill_dagster import chain
+from thywill_dagster import chain, looking
 from thywill_dagster.repair.actions import Action, Plan
 from thywill_dagster.repair.outcome import ApplyReport, UndoReport
 from thywill_dagster.repair.plan import Proposal
@@ -48,7 +48,7 @@ class DamagedSite:
         return self.site.database
 
     def propose(self, **options: Any) -> Plan:
-        look = chain.look_at(self.settings, now=self.now)
+        look = looking.look_at(self.settings, now=self.now)
         return chain.propose(self.settings, look, chain.PlanOptions(**options)).proposal.plan
 
     def execute(self, plan: Plan, selection: chain.Selection | None = None, **arguments: Any) -> ApplyReport:

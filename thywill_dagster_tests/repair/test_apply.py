@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from damaged_site import DamagedSite, a_cell, a_row, a_user, application_tables, make_damaged_site, query, sha256
 
-from thywill_dagster import chain
+from thywill_dagster import chain, looking
 from thywill_dagster.errors import RefusedError, UsageError
 from thywill_dagster.repair.apply import apply_plan
+from thywill_dagster.site_folders import SiteFolders
 from thywill_dagster.store import writer
 from thywill_dagster.store.backup import list_backups
 
@@ -173,7 +174,7 @@ def test_only_the_named_actions_are_carried_out_and_dependents_are_cut_with_the_
 
     def reasons(**selection) -> list[str]:
         report = chain.rehearse(
-            site.settings, plan, chain.look_at(site.settings, now=site.now), chain.Selection(**selection)
+            site.settings, plan, looking.look_at(site.settings, now=site.now), chain.Selection(**selection)
         )
         return [reason for _, reason in words(report)]
 
@@ -374,7 +375,7 @@ def test_the_backup_is_made_before_the_first_write(site):
     report = site.execute(site.propose())
 
     assert application_tables(Path(report.backup)) == before
-    assert list_backups(chain.SiteFolders.of(site.settings).backups) == [Path(report.backup)]
+    assert list_backups(SiteFolders.of(site.settings).backups) == [Path(report.backup)]
 
 
 def test_a_second_execute_writes_nothing_and_needs_no_backup(site):
@@ -453,7 +454,7 @@ def test_a_dry_run_leaves_no_trace_on_the_site(tmp_path, journal_mode):
         }
 
     before, content = trace(), sha256(site.database)
-    look = chain.look_at(site.settings, now=site.now)
+    look = looking.look_at(site.settings, now=site.now)
     plan = chain.propose(site.settings, look, chain.PlanOptions()).proposal.plan
 
     report = chain.rehearse(site.settings, plan, look, chain.Selection())
@@ -472,12 +473,12 @@ def test_a_dry_run_works_on_a_database_that_it_may_only_read(tmp_path, journal_m
     code = (
         "import os, sys\n"
         "from pathlib import Path\n"
-        "from thywill_dagster import chain\n"
+        "from thywill_dagster import chain, looking\n"
         "from thywill_dagster.settings import SiteSettings\n"
         "from datetime import datetime, UTC\n"
         "database, archives, data = sys.argv[1:]\n"
         "settings = SiteSettings.resolve(database=database, archives=archives, data_dir=data, environment={})\n"
-        "look = chain.look_at(settings, now=lambda: datetime.now(UTC))\n"
+        "look = looking.look_at(settings, now=lambda: datetime.now(UTC))\n"
         "plan = chain.propose(settings, look, chain.PlanOptions()).proposal.plan\n"
         "report = chain.rehearse(settings, plan, look, chain.Selection())\n"
         "print(os.access(database, os.W_OK), {o.outcome for o in report.outcomes})\n"
@@ -499,7 +500,7 @@ def test_a_dry_run_works_on_a_database_that_it_may_only_read(tmp_path, journal_m
 
 
 def test_a_dry_run_says_what_the_execute_then_does(site):
-    look = chain.look_at(site.settings, now=site.now)
+    look = looking.look_at(site.settings, now=site.now)
     plan = chain.propose(site.settings, look, chain.PlanOptions()).proposal.plan
     rehearsed = chain.rehearse(site.settings, plan, look, chain.Selection())
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from damaged_site import DamagedSite, application_tables, make_damaged_site, query
 
-from thywill_dagster import chain
+from thywill_dagster import chain, looking
 from thywill_dagster.repair import run
 from thywill_dagster.repair.outcome import ApplyReport
 from thywill_dagster.repair.run import POINTS
@@ -176,7 +176,7 @@ def test_a_kill_at_any_instant_leaves_whole_batches_and_the_rest_is_done_by_plan
 
         killed += ended == -signal.SIGKILL
         # Looking comes first, before anybody opens for writing what the killed process left.
-        chain.read_snapshot(site.settings, now=site.now)
+        looking.read_snapshot(site.settings, now=site.now)
         assert_whole_and_honest(site, before)
         before.unlink()
         assert_planning_again_ends_the_work(site, prepared)

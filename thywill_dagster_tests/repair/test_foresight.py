@@ -7,8 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from thywill_dagster.chain import PlanOptions, Selection, execute, look_at, propose, view_snapshot
+from thywill_dagster.chain import PlanOptions, Selection, execute, propose
 from thywill_dagster.integrity.detection import detect
+from thywill_dagster.looking import look_at, view_snapshot
 from thywill_dagster.repair.planning.foresight import foresee
 from thywill_dagster.sample.damager import DamageProfile, damage_site
 from thywill_dagster.sample.generator import SampleSize, write_site

@@ -17,6 +17,7 @@ from thywill_dagster.repair.outcome import UndoReport
 from thywill_dagster.repair.undo import undo_run
 from thywill_dagster.sample.damage_profile import DamageProfile
 from thywill_dagster.sample.generator import SampleSize
+from thywill_dagster.site_folders import SiteFolders
 from thywill_dagster.store.backup import list_backups
 from thywill_dagster.store.engine import make_engine, reading
 from thywill_dagster.store.journal import list_runs
@@ -67,7 +68,7 @@ def test_an_undo_is_backed_up_and_journalled_like_any_run(damaged):
     taken_back = undo(damaged, report.run_id)
 
     assert application_tables(Path(taken_back.backup)) == before
-    assert len(list_backups(chain.SiteFolders.of(damaged.settings).backups)) == 2
+    assert len(list_backups(SiteFolders.of(damaged.settings).backups)) == 2
     with reading(make_engine(str(damaged.database), read_only=True)) as connection:
         first, second = list_runs(connection)
     assert (first.run_id, first.undoes_run) == (report.run_id, None)

@@ -9,13 +9,13 @@ import dagster as dg
 import pytest
 
 from thywill_dagster.build import build_definitions
-from thywill_dagster.chain import SiteFolders
 from thywill_dagster.checks.monitoring import TIME
 from thywill_dagster.monitoring.status import SiteStatus, site_status
 from thywill_dagster.resources import SiteResource
 from thywill_dagster.sensors.alerts import build_alert_sensor
 from thywill_dagster.sensors.observing import CHECKS, read_instance
 from thywill_dagster.settings import WatchSettings
+from thywill_dagster.site_folders import SiteFolders
 from thywill_dagster_tests.alerts.receiver import Receiver, receiving
 from thywill_dagster_tests.sensors.homes import make_home
 from thywill_dagster_tests.sites import Site

@@ -8,10 +8,10 @@ import dagster as dg
 import pytest
 
 from thywill_dagster.build import build_definitions
-from thywill_dagster.chain import SiteFolders
 from thywill_dagster.monitoring.look_store import list_looks, write_look
 from thywill_dagster.resources import SiteResource
 from thywill_dagster.settings import WatchSettings
+from thywill_dagster.site_folders import SiteFolders
 from thywill_dagster_tests.monitoring.looks import a_finding, a_look
 from thywill_dagster_tests.sites import Site
 

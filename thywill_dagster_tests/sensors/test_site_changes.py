@@ -9,10 +9,10 @@ import dagster as dg
 import pytest
 
 from thywill_dagster.build import build_definitions
-from thywill_dagster.chain import SiteFolders
 from thywill_dagster.errors import CouldNotLookError
 from thywill_dagster.resources import SiteResource
 from thywill_dagster.settings import WatchSettings
+from thywill_dagster.site_folders import SiteFolders
 from thywill_dagster_tests.sites import Site
 
 

@@ -27,16 +27,13 @@ from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 from thywill_dagster.integrity.columns import MICROSECONDS
+from thywill_dagster.integrity.told_order import SMALLEST_GAP, find_misplaced
 
 TOLERANCE_MINUTES = 1
 """Row and line come from separate clock reads, which may fall into neighbouring minutes."""
 
 SLOWEST_REQUEST = 30_000_000
 """Microseconds between a line and its row, at most: the application waits 5 seconds for a locked database."""
-
-SMALLEST_GAP = 1_000_000
-"""Microseconds between two rows beyond which the order of their lines is the order of the rows: requests that
-overlap may write their lines and rows in different order."""
 
 Slack = tuple[int, int, int, int]
 """By how many minutes the line of a prayer file may be before and after its row, and the monthly line as well."""
@@ -138,8 +135,8 @@ class Match(NamedTuple):
 
     Attributes:
         method: how it was decided; ``known`` for rows that had a user, ``contradicted`` for those of which another row
-            tells a user while the archive has an event of somebody else to spare, ``doubtful`` if the archive has
-            lost lines.
+            tells a user while the archive has an event of somebody else to spare, or the order of lines says that it
+            cannot be, ``doubtful`` if the archive has lost lines.
         person: the row's user, None if undecided.
         facts: indexes of the event (or, if several are interchangeable, the events) that decide or contradict.
         candidates: persons that could be meant, in order; empty if no event is near.
@@ -168,6 +165,23 @@ def match_rows(
     """
     if (plain := _match_plainly(rows, facts)) is not None:
         return plain
+    matches = _decide(rows, facts, is_same)
+    misplaced = find_misplaced(rows, facts, is_same)
+    if not misplaced:
+        return matches
+    # What is left to the others must not rest on what is wrong, nor on the row whose user nobody knows now.
+    asked = [row._replace(person=None, is_told=False) if i in misplaced else row for i, row in enumerate(rows)]
+    return [
+        Match("contradicted", None, (misplaced[i],), ())
+        if i in misplaced
+        else match
+        if match.person == other.person or match.method in ("known", "contradicted")
+        else Match("undecided", None, (), match.candidates)
+        for i, (match, other) in enumerate(zip(matches, _decide(asked, facts, is_same), strict=True))
+    ]
+
+
+def _decide(rows: Sequence[Row], facts: Sequence[Fact], is_same: Callable[[str, str], bool]) -> list[Match]:
     every = _Graph(rows, list(range(len(facts))), facts, is_same).decide()
     if not any(fact.is_tainted for fact in facts):
         return every

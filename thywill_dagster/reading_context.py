@@ -6,7 +6,10 @@ It stays in memory: nothing of it is kept, logged or shown.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
+from typing import Any
+
+import pandas as pd
 
 from thywill_dagster.archives.model import EventKind, PrayerTexts, ReadingContext, Telling
 from thywill_dagster.integrity.columns import MICROSECONDS, Flags, Numbers, as_minutes, microseconds_of
@@ -35,7 +38,14 @@ def build_reading_context(settings: SiteSettings, snapshot: Snapshot) -> Reading
     prayers = read_table(
         snapshot, "prayer", ("id", "text", "generated_prayer", "project_tag", "created_at", "text_file_path")
     )
-    tellings, others = _find_tellings(snapshot), _find_other_testimonies(snapshot)
+    logged = read_table(
+        snapshot,
+        "prayer_activity_log",
+        ("prayer_id", "created_at", "action", "old_value", "new_value"),
+        only=("action", tuple(_TELLINGS)),
+    )
+    tellings, others = _find_tellings(logged), _find_other_testimonies(snapshot, logged)
+    with_one = _find_only_testimonies(logged, others)
     created = microseconds_of(prayers["created_at"])
     columns = ("id", "text", "generated_prayer", "project_tag")
     texts = {
@@ -45,6 +55,7 @@ def build_reading_context(settings: SiteSettings, snapshot: Snapshot) -> Reading
             tag=tag,
             testimonies=tellings.get(prayer_id, ()),
             other_testimonies=others.get(prayer_id, ()),
+            has_one_testimony=prayer_id in with_one,
             is_imported=is_imported,
             created_at=minute,
         )
@@ -77,18 +88,12 @@ def _only_owners(owners: Mapping[str, set[str]]) -> Mapping[str, str]:
     return {path: next(iter(ids)) for path, ids in owners.items() if len(ids) == 1}
 
 
-def _find_tellings(snapshot: Snapshot) -> Mapping[str, Sequence[Telling]]:
+def _find_tellings(logged: pd.DataFrame) -> Mapping[str, Sequence[Telling]]:
     """Prayer id to every testimony that the log has whole, each with the minute of its line.
 
     The attribute is no knowledge: it keeps its time when the testimony in it is replaced. Nor is a row without
     seconds, which was imported: the application's importer kept ``true`` in place of the text.
     """
-    logged = read_table(
-        snapshot,
-        "prayer_activity_log",
-        ("prayer_id", "created_at", "action", "old_value", "new_value"),
-        only=("action", tuple(_TELLINGS)),
-    )
     times = microseconds_of(logged["created_at"])
     found: dict[str, list[Telling]] = {}
     for prayer_id, action, old, new, minute, is_imported in zip(
@@ -103,20 +108,32 @@ def _find_tellings(snapshot: Snapshot) -> Mapping[str, Sequence[Telling]]:
     return found
 
 
-def _find_other_testimonies(snapshot: Snapshot) -> Mapping[str, Sequence[str]]:
+def _find_other_testimonies(snapshot: Snapshot, logged: pd.DataFrame) -> Mapping[str, Sequence[str]]:
     """Prayer id to testimonies that stand in an attribute, or stood there until another replaced them."""
     attributes = read_table(
         snapshot, "prayer_attributes", ("prayer_id", "attribute_value"), only=("attribute_name", ("answer_testimony",))
     )
-    replaced = read_table(
-        snapshot, "prayer_activity_log", ("prayer_id", "old_value"), only=("action", ("set_answer_testimony",))
-    )
+    replaced = logged[logged["action"] == "set_answer_testimony"]
     found: dict[str, set[str]] = {}
     for frame, column in ((attributes, "attribute_value"), (replaced, "old_value")):
         for prayer_id, text in zip(frame["prayer_id"], frame[column], strict=True):
             if text:
                 found.setdefault(prayer_id, set()).add(str(text))
     return {prayer_id: sorted(texts) for prayer_id, texts in found.items()}
+
+
+def _find_only_testimonies(logged: pd.DataFrame, others: Mapping[str, Sequence[str]]) -> Set[str]:
+    """Prayers of which all rows tell the same testimony: it replaced none, and still stands in its attribute."""
+    rows: dict[str, list[tuple[str, Any]]] = {}
+    for prayer_id, action, new in zip(*(logged[name] for name in ("prayer_id", "action", "new_value")), strict=True):
+        rows.setdefault(prayer_id, []).append((action, new))
+    return {
+        prayer_id
+        for prayer_id, of_prayer in rows.items()
+        if len(of_prayer) == 2
+        and [*others.get(prayer_id, ())] == [of_prayer[0][1]]
+        and set(of_prayer) == {("set_answer_testimony", of_prayer[0][1]), ("testimony", of_prayer[0][1])}
+    }
 
 
 def _are_imported(microseconds: Numbers) -> Flags:

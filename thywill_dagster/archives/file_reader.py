@@ -259,7 +259,8 @@ def _digest_texts(texts: PrayerTexts) -> bytes:
     parts = (texts.text, texts.generated, texts.tag, *(telling.text for telling in told), *others)
     numbers = [None if part is None else len(part) for part in parts]
     tellings = [(telling.kind, telling.at) for telling in told]
-    whole = "".join((f"{numbers}{tellings}{texts.is_imported}{texts.created_at}\n", *filter(None, parts)))
+    facts = (numbers, tellings, texts.has_one_testimony, texts.is_imported, texts.created_at)
+    whole = "".join((f"{facts}\n", *filter(None, parts)))
     return hashlib.blake2b(whole.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 

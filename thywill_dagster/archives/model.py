@@ -209,6 +209,7 @@ class PrayerTexts:
         tag: its project tag.
         testimonies: those whose line is known.
         other_testimonies: further ones that may stand in the file, or may have been replaced.
+        has_one_testimony: whether the database says that there was one testimony, and none before or after it.
         is_imported: whether the row was written by the application's importer, which kept the beginning of a text
             only, and took for a tag what a line of the text told it.
         created_at: minutes of the row's time, None if that is not known.
@@ -219,6 +220,7 @@ class PrayerTexts:
     tag: str | None = None
     testimonies: Sequence[Telling] = ()
     other_testimonies: Sequence[str] = ()
+    has_one_testimony: bool = False
     is_imported: bool = False
     created_at: int | None = None
 
@@ -280,7 +282,8 @@ class ParsedFile:
         doubts: dates that may be the end of an inviter's name, see :mod:`thywill_dagster.archives.hidden_days`.
         tag_lines: first and last number of lines that may belong to a tag, see
             :mod:`thywill_dagster.archives.copied_tags`.
-        known_ends: numbers of the lines on which a text begins that only the database says the end of.
+        known_ends: numbers of the lines on which a text begins that only the database says the end of, and whether it
+            says that the prayer has no other such text.
         tag: first line of the tag in a prayer file's header; None without one.
         may_be_copy: whether that header may have been written from a row that was imported, or that the database has
             lost.
@@ -295,7 +298,7 @@ class ParsedFile:
     questions: list[Question] = field(default_factory=list)
     broken_names: list[str] = field(default_factory=list)
     doubts: list[tuple[int, int, int]] = field(default_factory=list)
-    known_ends: list[int] = field(default_factory=list)
+    known_ends: list[tuple[int, bool]] = field(default_factory=list)
     tag_lines: list[tuple[int, int]] = field(default_factory=list)
     tag: str | None = None
     may_be_copy: bool = False

@@ -535,6 +535,7 @@ class _Reader:
         submissions = []
         for number, prayer_id, at in entries:
             latest[prayer_id] = max(at, latest.get(prayer_id, at))
+            self.parsed.questions.append(("tag", prayer_id))
             texts = self.context.texts.get(prayer_id)
             created = texts.created_at if texts else None
             if created is None:

@@ -256,7 +256,7 @@ def read_activity(
         elif known is not None:
             parsed.counts["continuation"] += known
             index += known
-            parsed.known_ends.append(number)
+            parsed.known_ends.append((number, texts is not None and texts.has_one_testimony))
 
 
 def _owner_of_temporary(text: str, path: str, context: ReadingContext, parsed: ParsedFile) -> str:

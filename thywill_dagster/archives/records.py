@@ -71,11 +71,13 @@ def _taint_behind_known_texts(tables: Tables, events: pa.Table) -> pa.Table:
     """Taints what stands behind a text that only the database says the end of.
 
     The text may be the beginning of another, of which the log has lost the row and a cut took the end. The monthly
-    files tell as well of what really happened.
+    files tell as well of what really happened. Where the archive has none, the database's word must do, if it says
+    that there was no other text.
     """
-    if not len(tables["known_ends"]):
-        return events
-    return taint_lines(events, lines_behind(tables["known_ends"]))
+    ends = tables["known_ends"]
+    if not pc.any(pc.equal(events["source"], SOURCES.index("monthly_activity"))).as_py():
+        ends = ends.filter(pc.invert(ends["is_only"]))
+    return taint_lines(events, lines_behind(ends)) if len(ends) else events
 
 
 def _events_frame(events: pa.Table, files: pa.Table) -> pd.DataFrame:

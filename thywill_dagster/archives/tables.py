@@ -97,7 +97,7 @@ ACCOUNTS = pa.schema(
 PROBLEMS = pa.schema([("file", pa.int32()), ("line", pa.int32()), ("reason", _WORD)])
 QUESTIONS = pa.schema([("file", pa.int32()), ("about", _WORD), ("subject", _TEXT)])
 BROKEN_NAMES = pa.schema([("file", pa.int32()), ("name", _TEXT)])
-KNOWN_ENDS = pa.schema([("file", pa.int32()), ("line", pa.int32())])
+KNOWN_ENDS = pa.schema([("file", pa.int32()), ("line", pa.int32()), ("is_only", pa.bool_())])
 TAG_LINES = pa.schema([("file", pa.int32()), ("line", pa.int32()), ("last", pa.int32())])
 DOUBTS = pa.schema([("file", pa.int32()), ("line", pa.int32()), ("first", pa.int32()), ("last", pa.int32())])
 
@@ -185,7 +185,7 @@ class TableBuilder:
         self._rows["broken_names"].extend((number, name) for name in parsed.broken_names)
         self._rows["doubts"].extend((number, *doubt) for doubt in parsed.doubts)
         self._rows["tag_lines"].extend((number, *lines) for lines in parsed.tag_lines)
-        self._rows["known_ends"].extend((number, line) for line in parsed.known_ends[:1])
+        self._rows["known_ends"].extend((number, *end) for end in parsed.known_ends[:1])
 
     def add_table(self, name: str, table: pa.Table) -> None:
         """Adds rows that are in columns already."""

@@ -1,6 +1,7 @@
 """What stands behind a text whose end only something that may be a copy, or another text, tells."""
 
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +12,8 @@ from hypothesis import strategies as st
 from thywill_dagster.archives.copied_tags import CopiedTag, Submission, find_tag_lines
 from thywill_dagster.archives.model import ArchiveRecords, PrayerTexts
 from thywill_dagster.archives.timestamps import parse_timestamp
+from thywill_dagster.looking import read_snapshot
+from thywill_dagster.reading_context import build_reading_context
 from thywill_dagster_tests.adversary.live_site import LiveSite, start_site
 from thywill_dagster_tests.archives.trees import (
     FORGED_MONTHLY_LINES,
@@ -87,15 +90,48 @@ def test_a_testimony_that_goes_on_like_a_known_one_does_not_end_where_a_shorter_
     assert believed(records) == {"Ann"}
 
 
-def test_what_stands_behind_a_known_testimony_is_read_but_decides_nothing_alone() -> None:
+@pytest.mark.parametrize("has_one", [True, False])
+@pytest.mark.parametrize("has_months", [True, False])
+def test_what_stands_behind_a_known_testimony_decides_alone_only_if_it_must_and_there_was_no_other(
+    has_one: bool, has_months: bool
+) -> None:
     known = PrayerTexts(
-        text="Please.", testimonies=(told("Thanks", "June 06 2025 at 09:59"),), other_testimonies=("Thanks\nto all",)
+        text="Please.", testimonies=(told("Thanks", "June 06 2025 at 09:59"),), has_one_testimony=has_one
     )
     activity = "June 06 2025 at 09:59 - Ann added testimony: Thanks\nJune 07 2025 at 10:00 - Ben prayed this prayer\n"
+    files: dict[str, bytes | str] = {PRAYER_PATH: prayer_file("Please.", activity=activity)}
+    if has_months:
+        files[MONTHLY_PATH.replace("06", "05")] = EARLIER.format("f" * 32)
 
-    events = read({PRAYER_PATH: prayer_file("Please.", activity=activity)}, texts={PRAYER_ID: known}).events
+    events = read(files, texts={PRAYER_ID: known}).events
 
-    assert list(zip(events["person"], events["is_tainted"], strict=True)) == [("Ann", False), ("Ben", True)]
+    events = events[events["path"] == PRAYER_PATH]
+    assert events["is_tainted"].tolist() == [False, has_months or not has_one]
+
+
+@pytest.mark.parametrize(
+    ("statement", "is_only"),
+    [
+        ("SELECT 1", True),
+        ("UPDATE prayer_activity_log SET old_value = 'Before' WHERE action = 'set_answer_testimony'", False),
+        ("DELETE FROM prayer_activity_log WHERE action = 'set_answer_testimony'", False),
+        ("DELETE FROM prayer_activity_log WHERE action = 'testimony'", False),
+        ("UPDATE prayer_attributes SET attribute_value = 'After' WHERE attribute_name = 'answer_testimony'", False),
+        ("DELETE FROM prayer_attributes WHERE attribute_name = 'answer_testimony'", False),
+        ("UPDATE prayer_activity_log SET new_value = NULL WHERE action = 'testimony'", False),
+    ],
+)
+def test_the_database_says_that_there_was_one_testimony_only_if_all_its_rows_do(
+    tmp_path: Path, statement: str, is_only: bool
+) -> None:
+    site = start_site(tmp_path)
+    prayer = site.go("2025-05-01 10:00:05").submit(site.id_of["dora"])
+    site.go("2025-05-04 10:00:05").answer(site.id_of["dora"], prayer, "Thanks\nto all")
+    site.run(statement)
+    site.write()
+    snapshot = read_snapshot(site.settings(), now=lambda: datetime(2027, 1, 1, tzinfo=UTC))
+
+    assert build_reading_context(site.settings(), snapshot).texts[prayer].has_one_testimony == is_only
 
 
 def cut_site(root: Path) -> tuple[LiveSite, str]:

@@ -16,6 +16,7 @@ from thywill_dagster.archives import cache as cache_module
 from thywill_dagster.archives.inventory import take_inventory
 from thywill_dagster.archives.model import ArchiveRecords, PrayerTexts, ReadingContext
 from thywill_dagster.archives.parser import parse_archives
+from thywill_dagster.archives.timestamps import parse_timestamp
 from thywill_dagster.sample.generator import SampleSize, write_site
 from thywill_dagster_tests.archives.trees import MONTHLY_PATH, PRAYER_ID, PRAYER_PATH, USERS_PATH, prayer_file
 
@@ -219,6 +220,32 @@ def test_a_monthly_file_is_read_again_when_the_row_that_confirms_its_tag_turns_o
 
     assert records.events["is_tainted"].tolist() == [False, True]
     assert_same(records, site.read_anew(contexts[1]))
+
+
+def test_a_monthly_file_is_read_again_when_the_prayer_that_shows_the_end_of_a_tag_is_lost(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    shutil.rmtree(site.archives)
+    (site.archives / "activity").mkdir(parents=True)
+    (site.archives / MONTHLY_PATH).write_text(
+        "Activity for June 2025\n\n\nJune 05 2025\n"
+        f"08:30 - Ann submitted prayer {PRAYER_ID} (choir)\n"
+        f"09:00 - Ben prayed for prayer {PRAYER_ID}\n"
+        f"10:00 - Cy submitted prayer {'b' * 32}\n"
+    )
+    (site.archives / PRAYER_PATH).parent.mkdir(parents=True)
+    (site.archives / PRAYER_PATH).write_bytes(prayer_file("Please.", tag="choir"))
+    copied, later = (
+        PrayerTexts(text="Please.", tag=tag, is_imported=True, created_at=parse_timestamp(f"June 05 2025 at {clock}"))
+        for tag, clock in (("choir", "08:30"), (None, "10:00"))
+    )
+    before = site.read(ReadingContext(texts={PRAYER_ID: copied, "b" * 32: later}), key="one")
+    assert not before.events["is_tainted"].any()
+
+    context = ReadingContext(texts={PRAYER_ID: copied})
+    records = site.read(context, key="two")
+
+    assert records.events["is_tainted"].tolist() == [False, True, True]
+    assert_same(records, site.read_anew(context))
 
 
 def test_a_registration_is_read_again_when_a_name_that_decides_it_appears(tmp_path: Path) -> None:

@@ -327,7 +327,7 @@ class _Batch:
             events=events,
             counts=counts,
             tags=self._tags(),
-            may_be_copies=(~self.texts.is_known & bool(self.context.texts)).tolist(),
+            may_be_copies=(~self.texts.is_known & self.context.has_had_prayers).tolist(),
             prayer_ids=prayer_ids,
             one_by_one=one_by_one,
         )

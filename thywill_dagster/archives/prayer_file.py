@@ -146,7 +146,7 @@ def parse_prayer_file(text: str, path: str, context: ReadingContext) -> ParsedFi
     start, text_lines, generated_lines, reading = _find_activity(lines, body_start, texts, owner, is_proved, is_whole)
     if submitted_at is None or not is_author_proved or (may_go_on and reading != "database"):
         author, parsed.tag = "", None
-    parsed.may_be_copy = bool(context.texts) and not is_whole
+    parsed.may_be_copy = context.has_had_prayers and not is_whole
     is_tainted = reading == "several_markers" or not (reading == "database" or text.endswith("\n"))
     overlong = [index for index in range(body_start, start) if OVERLONG in lines[index]]
     for index in overlong:

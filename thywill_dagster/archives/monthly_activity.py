@@ -16,7 +16,7 @@ What can forge lines in it, and what is done about it:
   it, and those of days whose header such a date may have kept from being written; see
   :mod:`thywill_dagster.archives.hidden_days`.
 - A last line without a line break may be cut off, and with it an id or a name; so may a line with nothing between
-  it and the next date, because that began with a line break.
+  it and the next date, because that began with a line break. A name that holds the beginning of an entry is none.
 - A file without its title has lost its beginning, and with it perhaps that of a tag.
 """
 
@@ -26,7 +26,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import takewhile
+from itertools import pairwise, takewhile
 
 import numpy as np
 import numpy.typing as npt
@@ -55,7 +55,7 @@ from thywill_dagster.archives.names import (
 )
 from thywill_dagster.archives.prayer_file import BROKEN_NAME_LENGTH
 from thywill_dagster.archives.tables import EVENT_KINDS, events_table
-from thywill_dagster.archives.timestamps import DATE_PATTERN, parse_clock, parse_date
+from thywill_dagster.archives.timestamps import CLOCK_PATTERN, DATE_PATTERN, parse_clock, parse_date
 
 ID_LENGTH = 32
 """Of the ids that the application makes; lines with any other id are read one by one."""
@@ -66,6 +66,9 @@ _DATE_AT_END = re.compile(DATE_PATTERN + r"\Z")
 _ID = r"([0-9A-Za-z_-]+)"
 _TAGGED = re.compile(rf"(.+?) submitted prayer {_ID} \((.*)", re.DOTALL)
 _TAGGED_WORDS = " submitted prayer "
+_GLUED = re.compile(rf"(?<!\n){CLOCK_PATTERN} - ")
+"""In a name: a line that lost its end, with the next one written behind it."""
+_UNUSUAL_NAME = rf"{_TAGGED_WORDS}|{CLOCK_PATTERN} - "
 ACTIONS = (
     ("prayed", " prayed for prayer ", ""),
     ("submitted", " submitted prayer ", ""),
@@ -268,7 +271,7 @@ class _Reader:
         ids = table.pieces(id_ends - ID_LENGTH, id_ends)
         persons = table.pieces(starts + 8, id_ends - ID_LENGTH - before_lengths)
         is_id = _are_ids(ids.dictionary)
-        is_name = ~np.array(pc.match_substring(persons.dictionary, _TAGGED_WORDS))
+        is_name = ~np.array(pc.match_substring_regex(persons.dictionary, _UNUSUAL_NAME))
         good = (minutes != NOT_A_TIME) & is_id[ids.indices.to_numpy()] & is_name[persons.indices.to_numpy()]
         mask = np.zeros(len(table), dtype=bool)
         mask[chosen[good]] = True
@@ -453,7 +456,7 @@ class _Reader:
             person, prayer_id, tag = tagged.groups()
             lines_of_tag = self._lines_of_tag(prayer_id, tag, index + extra)
             # A name may look like the beginning of such a line; then only a confirmed tag decides.
-            is_doubtful = lines_of_tag is None and _read_event(rest) is not None
+            is_doubtful = _GLUED.search(person) is not None or (lines_of_tag is None and _read_event(rest) is not None)
             self._add_event(index, "submitted", prayer_id, person, at, is_tainted or is_doubtful)
             if lines_of_tag is None:
                 self._taint_behind(index)
@@ -462,10 +465,12 @@ class _Reader:
             return extra + lines_of_tag
         if event := _read_event(rest):
             kind, person, prayer_id = event
+            if _GLUED.search(person):
+                return None
             self._add_event(index, kind, prayer_id, person, at, is_tainted)
             return extra
         registration = self._read_registration(rest)
-        if registration is None:
+        if registration is None or any(_GLUED.search(name) for name in registration[:2]):
             return None
         name, inviter, is_ambiguous = registration
         if longer := join_broken_inviter(
@@ -574,14 +579,16 @@ class _Reader:
         """Finds the lines that may belong to a tag that only a copy confirms, and those that may be of another day."""
         table = self.table
         if not tags:
-            return self._find_hidden_lines(())
+            return self._find_hidden_lines(self._find_other_dates(()))
         closed = np.flatnonzero(table.stands_at(table.ends - 1, b")") & (table.ends > table.starts)).tolist()
         tag_lines = find_tag_lines(tags, submissions, closed, len(table))
-        is_hidden = self._find_hidden_lines(tag_lines)
-        if any(is_hidden[tag.place] or tag.place in self.state.undated for tag in tags):
+        others = self._find_other_dates(tag_lines)
+        is_hidden = self._find_hidden_lines(others)
+        is_undated = is_hidden | self._find_undated_lines(others)
+        if any(is_undated[tag.place] for tag in tags):
             # A tag may be younger than it seems.
             tag_lines = find_tag_lines([tag._replace(minute=None) for tag in tags], (), closed, len(table))
-            is_hidden = self._find_hidden_lines(tag_lines)
+            is_hidden = self._find_hidden_lines(self._find_other_dates(tag_lines))
         self.parsed.tag_lines = [(first + 1, last + 1) for first, last in tag_lines]
         return is_hidden
 
@@ -633,13 +640,30 @@ class _Reader:
                 last = day.index + 1 if is_repeated else end_of_day(indices, place, len(self.table))
                 self.parsed.doubts.append((day.invitation, day.index + 2, last))
 
-    def _find_hidden_lines(self, tag_lines: Sequence[tuple[int, int]]) -> Mask:
-        """Which lines may be of a day whose header is missing; dates on these lines of tags may be no headers."""
-        headers = [(day.index, day.midnight) for day in self.state.midnights]
+    def _find_other_dates(self, tag_lines: Sequence[tuple[int, int]]) -> list[Day]:
+        """Dates that may be no headers, those on these lines of tags among them, if the file can be of that day."""
         is_of_tag = _lines_within(tag_lines, len(self.table))
-        others = [*self.state.other_dates, *(header for header in headers if is_of_tag[header[0]])]
-        others = [other for other in others if self.first_day - _DAY <= other[1] <= self.last_day + _DAY]
+        inside = [(day.index, day.midnight) for day in self.state.midnights if is_of_tag[day.index]]
+        first, last = self.first_day - _DAY, self.last_day + _DAY
+        return sorted(other for other in {*self.state.other_dates, *inside} if first <= other[1] <= last)
+
+    def _find_hidden_lines(self, others: Sequence[Day]) -> Mask:
+        """Which lines may be of a day whose header such a date kept from being written."""
+        headers = [(day.index, day.midnight) for day in self.state.midnights]
         return _lines_within(lines_of_hidden_days(headers, others, len(self.table)), len(self.table))
+
+    def _find_undated_lines(self, others: Sequence[Day]) -> Mask:
+        """Which lines may be of a later day than that under which they stand, be there headers between or not."""
+        latest = np.zeros(len(self.table), dtype=np.int64)
+        for index, midnight in others:
+            latest[index] = midnight
+        shown = np.zeros(len(self.table), dtype=np.int64)
+        for day, following in pairwise([*self.state.midnights, None]):
+            if day is not None:
+                shown[day.index : following.index if following else None] = day.midnight
+        is_undated = np.maximum.accumulate(latest) > shown
+        is_undated[np.array([*self.state.undated], dtype=np.int64)] = True
+        return np.asarray(is_undated)
 
     def _taint(self, events: MonthlyEvents | None, chosen: Mask) -> None:
         """Taints the entries that begin on the chosen lines."""

@@ -187,7 +187,7 @@ class Month:
         return "t)\n" + "\n".join(lines) + TAG_ENDS[third % len(TAG_ENDS)]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(steps=steps, lost_entry=st.none() | st.integers(0, 3), cut=st.none() | st.integers(0, 250))
 def test_tags_that_tell_of_other_prayers_forge_nothing_among_several(
     steps: list[Step], lost_entry: int | None, cut: int | None

@@ -465,14 +465,19 @@ class _Reader:
             return extra + lines_of_tag
         if event := _read_event(rest):
             kind, person, prayer_id = event
-            if _GLUED.search(person):
+            is_glued = _GLUED.search(person) is not None
+            if is_glued and not self._is_known(person):
                 return None
-            self._add_event(index, kind, prayer_id, person, at, is_tainted)
+            self._add_event(index, kind, prayer_id, person, at, is_tainted or is_glued)
             return extra
         registration = self._read_registration(rest)
-        if registration is None or any(_GLUED.search(name) for name in registration[:2]):
+        if registration is None:
             return None
         name, inviter, is_ambiguous = registration
+        glued = [part for part in (name, inviter) if _GLUED.search(part)]
+        if not all(map(self._is_known, glued)):
+            return None
+        is_tainted = is_tainted or bool(glued)
         if longer := join_broken_inviter(
             inviter, self._following(inviter, index + extra), 0, self.context.broken_names
         ):

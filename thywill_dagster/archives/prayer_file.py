@@ -452,7 +452,10 @@ def _read_entry(
     joined = join_broken_name(rest, lines, index, context.broken_names)
     entry = _read_action(joined[0] if joined else rest, at)
     if entry is not None and _GLUED.search(entry.person):
-        return None, 0
+        parsed.questions.append(("name", entry.person))
+        if entry.person not in context.names:
+            return None, 0
+        entry.is_doubtful = True
     if entry is None or entry.kind == "other":
         parsed.broken_names.append(rest)
     return entry, joined[1] if joined and entry else 0

@@ -26,6 +26,10 @@ _TELLINGS: Mapping[str, EventKind] = {
 is the line that the second era's heal tool made of it."""
 
 
+_OF_PRAYERS = ("prayer", "prayermark", "prayerskip", "prayer_attributes", "prayer_activity_log")
+"""Tables whose rows show that there were prayers."""
+
+
 def reading_context_key(settings: SiteSettings, snapshot: Snapshot) -> str:
     """Equal for equal reading contexts: same database, same way from stored paths to files."""
     paths = ArchivePaths.build(settings.archives, settings.app_dir, ())
@@ -81,6 +85,7 @@ def build_reading_context(settings: SiteSettings, snapshot: Snapshot) -> Reading
         names=frozenset(names),
         prayer_id_by_path=_only_owners(owners),
         prayer_id_by_copy=_only_owners(owners_of_copies),
+        has_lost_prayers=not texts and any(snapshot.row_counts.get(table) for table in _OF_PRAYERS),
     )
 
 

@@ -49,12 +49,12 @@ class Cached:
     Attributes:
         tables: what was read.
         context_key: of the context that it was read in.
-        broken_names_key: of the known names with a line break in that context.
+        site_key: of what the reading of every file depended on in that context.
     """
 
     tables: Tables
     context_key: str
-    broken_names_key: str
+    site_key: str
 
 
 @lru_cache(maxsize=1)
@@ -85,7 +85,7 @@ def read_cache(path: Path, key: CacheKey) -> Cached | None:
             return None
         stream = pa.BufferReader(pa.py_buffer(body[end_of_head + 1 :]))
         tables = {name: _read_table(stream, schema) for name, schema in SCHEMAS.items()}
-        return Cached(tables, str(head["context_key"]), str(head["broken_names_key"]))
+        return Cached(tables, str(head["context_key"]), str(head["site_key"]))
     except (ValueError, KeyError, TypeError, pa.ArrowException):
         return None
 
@@ -115,7 +115,7 @@ def _write(path: Path, key: CacheKey, known: Cached) -> None:
             "root": key.root,
             "rules": key.rules,
             "context_key": known.context_key,
-            "broken_names_key": known.broken_names_key,
+            "site_key": known.site_key,
         }
         # Padded, so that the streams behind it begin where a processor likes numbers to begin.
         text = json.dumps(head).encode()

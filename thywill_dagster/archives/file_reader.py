@@ -6,7 +6,7 @@ This module and what it imports know nothing of frames, so that a helper process
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -247,10 +247,13 @@ class FileReader:
         return subject if subject in self.context.names else None
 
 
-def name_digest(broken_names: Mapping[str, Sequence[Sequence[str]]]) -> str:
-    """Equal for equal sets of known names with a line break."""
-    names = sorted(tuple(lines) for group in broken_names.values() for lines in group)
-    return hashlib.sha256(repr(names).encode()).hexdigest()
+def digest_of_site(context: ReadingContext) -> str:
+    """Equal for equal knowledge on which the reading of every file depends.
+
+    That is the known names with a line break, and whether a file may have been written from a row.
+    """
+    names = sorted(tuple(lines) for group in context.broken_names.values() for lines in group)
+    return hashlib.sha256(repr((names, context.has_had_prayers)).encode()).hexdigest()
 
 
 def _digest_texts(texts: PrayerTexts) -> bytes:

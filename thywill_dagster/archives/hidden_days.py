@@ -11,9 +11,9 @@ same name would go on behind the inviter as well.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
+from math import inf
 
 import pyarrow as pa
 
@@ -29,35 +29,36 @@ Doubt = tuple[int, int, int]
 """Numbers of the line of an invitation, and of the first and the last line under the date behind it."""
 
 
-def lines_of_hidden_days(headers: Sequence[Day], others: Iterable[Day], end: int) -> list[tuple[int, int]]:
+def lines_of_hidden_days(headers: Sequence[Day], others: Sequence[Day], end: int) -> list[tuple[int, int]]:
     """Where the entries of days may stand whose header was never written.
 
     Args:
         headers: every date that is read as a header, in order of line.
-        others: every date that may have been part of something else; it may be among the headers.
+        others: every date that may have been part of something else; it may be among the headers. Only days on which
+            the file can have been written.
         end: index behind the last line.
 
     Returns:
         First and last index of lines.
     """
-    # Entries are appended, so those of a day stand under the last header of an earlier one.
-    places = sorted(range(len(headers)), key=lambda place: headers[place][1])
-    midnights = [headers[place][1] for place in places]
-    last_before = list(accumulate(places, max))
+    first_of_day: dict[int, int] = {}
+    for index, midnight in others:
+        first_of_day[midnight] = min(index, first_of_day.get(midnight, index))
+    unsure = {index for index, _ in others}
     indices = [index for index, _ in headers]
     found: list[tuple[int, int]] = []
-    for index, midnight in others:
-        earlier = bisect_left(midnights, midnight)
-        at = bisect_left(indices, index)
-        is_header = at < len(indices) and indices[at] == index
-        place = last_before[earlier - 1] if earlier else -1
-        if place < at:
-            # No later header is of an earlier day: at most the rest of the present one is concerned.
-            place = at - 1
-            if is_header or place < 0 or headers[place][1] >= midnight:
-                continue
-        found.append((max(indices[place], index) + 1, end_of_day(indices, place, end) - 1))
-    return found
+    # Entries are appended, so those of a day stand under the last header of an earlier one; or before that, if it is
+    # no header.
+    earliest_behind: float = inf
+    for place in range(len(headers) - 1, -1, -1):
+        index, midnight = headers[place]
+        last = end_of_day(indices, place, end) - 1
+        hidden = [at for day, at in first_of_day.items() if midnight < day <= earliest_behind]
+        if hidden and max(index, min(hidden)) < last:
+            found.append((max(index, min(hidden)) + 1, last))
+        if index not in unsure:
+            earliest_behind = min(earliest_behind, midnight)
+    return found[::-1]
 
 
 def end_of_day(indices: Sequence[int], place: int, end: int) -> int:

@@ -244,12 +244,19 @@ class ReadingContext:
         prayer_id_by_path: archive path (relative to the root) to the only prayer whose row points to it.
         prayer_id_by_copy: the same of rows that point to a copy of the file, in the folder of an import. The copy
             may have been numbered differently, so that only the prayer's whole text proves that it is the file.
+        has_lost_prayers: whether the database shows that it had prayers and has none.
     """
 
     texts: Mapping[str, PrayerTexts] = field(default_factory=dict)
     names: frozenset[str] = frozenset()
     prayer_id_by_path: Mapping[str, str] = field(default_factory=dict)
     prayer_id_by_copy: Mapping[str, str] = field(default_factory=dict)
+    has_lost_prayers: bool = False
+
+    @property
+    def has_had_prayers(self) -> bool:
+        """Whether a file may have been written from a row of the database, be that there or lost."""
+        return bool(self.texts) or self.has_lost_prayers
 
     @cached_property
     def broken_names(self) -> Mapping[str, Sequence[Sequence[str]]]:

@@ -16,18 +16,17 @@ What can forge lines in it, and what is done about it:
   it, and those of days whose header such a date may have kept from being written; see
   :mod:`thywill_dagster.archives.hidden_days`.
 - A last line without a line break may be cut off, and with it an id or a name; so may a line with nothing between
-  it and the next date, because that began with a line break.
+  it and the next date, because that began with a line break. A name that holds the beginning of an entry is none.
 - A file without its title has lost its beginning, and with it perhaps that of a tag.
 """
 
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import takewhile
+from itertools import pairwise, takewhile
 
 import numpy as np
 import numpy.typing as npt
@@ -56,7 +55,7 @@ from thywill_dagster.archives.names import (
 )
 from thywill_dagster.archives.prayer_file import BROKEN_NAME_LENGTH
 from thywill_dagster.archives.tables import EVENT_KINDS, events_table
-from thywill_dagster.archives.timestamps import DATE_PATTERN, parse_clock, parse_date
+from thywill_dagster.archives.timestamps import CLOCK_PATTERN, DATE_PATTERN, parse_clock, parse_date
 
 ID_LENGTH = 32
 """Of the ids that the application makes; lines with any other id are read one by one."""
@@ -67,6 +66,9 @@ _DATE_AT_END = re.compile(DATE_PATTERN + r"\Z")
 _ID = r"([0-9A-Za-z_-]+)"
 _TAGGED = re.compile(rf"(.+?) submitted prayer {_ID} \((.*)", re.DOTALL)
 _TAGGED_WORDS = " submitted prayer "
+_GLUED = re.compile(rf"(?<!\n){CLOCK_PATTERN} - ")
+"""In a name: a line that lost its end, with the next one written behind it."""
+_UNUSUAL_NAME = rf"{_TAGGED_WORDS}|{CLOCK_PATTERN} - "
 ACTIONS = (
     ("prayed", " prayed for prayer ", ""),
     ("submitted", " submitted prayer ", ""),
@@ -85,6 +87,8 @@ _SUBMITTED = [kind for kind, _, _ in ACTIONS].index("submitted")
 _DIRECTLY, _INVITED = REGISTRATION_PHRASES[MONTHLY_ACTIVITY]
 _INVITED_BY_NOBODY = " registered via invitation"
 _DAY = 1440
+_CLOCK_CHANGE = 60
+"""Minutes by which a clock is put back in autumn: what seems to be later may have been there before."""
 
 
 def _are_ids(texts: pa.Array) -> Mask:
@@ -153,6 +157,10 @@ class _State:
     """Numbers of lines that a name with a line break may have forged."""
     copied_tags: dict[int, str] = field(default_factory=dict)
     """Index of each line with a tag that only a copy of an imported or lost row confirms, to the prayer."""
+    confirmed_tags: dict[int, str] = field(default_factory=dict)
+    """The same of each line with a tag that the database confirms."""
+    undated: set[int] = field(default_factory=set)
+    """Indices of lines that may be of the day with which the entry before them ends."""
     other_dates: list[Day] = field(default_factory=list)
     """Dates that are, or may be, part of an entry."""
     taken: list[tuple[int, int]] = field(default_factory=list)
@@ -231,8 +239,10 @@ class _Reader:
         if number_of_empty:
             self.parsed.counts["blank"] += number_of_empty
         self._taint_neighbours(events)
-        self._taint_hidden_days(events)
-        self._find_tag_lines(events)
+        self._note_doubtful_days()
+        is_hidden = self._find_tag_lines(*self._find_copied_tags(events))
+        if is_hidden.any():
+            self._taint(events, is_hidden)
         return events
 
     # Regular lines, in columns.
@@ -261,7 +271,7 @@ class _Reader:
         ids = table.pieces(id_ends - ID_LENGTH, id_ends)
         persons = table.pieces(starts + 8, id_ends - ID_LENGTH - before_lengths)
         is_id = _are_ids(ids.dictionary)
-        is_name = ~np.array(pc.match_substring(persons.dictionary, _TAGGED_WORDS))
+        is_name = ~np.array(pc.match_substring_regex(persons.dictionary, _UNUSUAL_NAME))
         good = (minutes != NOT_A_TIME) & is_id[ids.indices.to_numpy()] & is_name[persons.indices.to_numpy()]
         mask = np.zeros(len(table), dtype=bool)
         mask[chosen[good]] = True
@@ -408,7 +418,7 @@ class _Reader:
                 self.state.suspects.append(invitation)
             elif before.invitation:
                 self._doubt_day(before)
-        if reason or invitation:
+        if reason or invitation or self.state.is_tainted:
             self.state.other_dates.append((index, day))
         self.state.midnight, self.state.is_dated = day, not reason
         self.state.midnights.append(_Day(index, day, not reason, invitation))
@@ -446,7 +456,7 @@ class _Reader:
             person, prayer_id, tag = tagged.groups()
             lines_of_tag = self._lines_of_tag(prayer_id, tag, index + extra)
             # A name may look like the beginning of such a line; then only a confirmed tag decides.
-            is_doubtful = lines_of_tag is None and _read_event(rest) is not None
+            is_doubtful = _GLUED.search(person) is not None or (lines_of_tag is None and _read_event(rest) is not None)
             self._add_event(index, "submitted", prayer_id, person, at, is_tainted or is_doubtful)
             if lines_of_tag is None:
                 self._taint_behind(index)
@@ -455,12 +465,19 @@ class _Reader:
             return extra + lines_of_tag
         if event := _read_event(rest):
             kind, person, prayer_id = event
-            self._add_event(index, kind, prayer_id, person, at, is_tainted)
+            is_glued = _GLUED.search(person) is not None
+            if is_glued and not self._is_known(person):
+                return None
+            self._add_event(index, kind, prayer_id, person, at, is_tainted or is_glued)
             return extra
         registration = self._read_registration(rest)
         if registration is None:
             return None
         name, inviter, is_ambiguous = registration
+        glued = [part for part in (name, inviter) if _GLUED.search(part)]
+        if not all(map(self._is_known, glued)):
+            return None
+        is_tainted = is_tainted or bool(glued)
         if longer := join_broken_inviter(
             inviter, self._following(inviter, index + extra), 0, self.context.broken_names
         ):
@@ -479,6 +496,7 @@ class _Reader:
         is_present = parse_date(date) == self.state.midnight
         if not is_present and index < len(self.table) and self.table.line(index):
             self.state.suspects.append(index + 1)
+            self.state.undated.add(index)
 
     def _add_event(self, index: int, kind: str, prayer_id: str, person: str, at: int, is_tainted: bool) -> None:
         self.parsed.counts["event"] += 1
@@ -513,15 +531,17 @@ class _Reader:
         if tag[0] != first or [self.table.line(i) for i in range(index + 1, last)] != tag[1:]:
             return None
         if is_closed or self._is_from_submission(texts, index):
+            self.state.confirmed_tags[index] = prayer_id
             return extra
         if is_copied:
             self.state.copied_tags[index] = prayer_id
         return extra if is_copied else None
 
-    def _find_tag_lines(self, events: MonthlyEvents | None) -> None:
-        """Finds the lines that may belong to a tag that only a copy confirms."""
-        if not self.state.copied_tags:
-            return
+    def _find_copied_tags(self, events: MonthlyEvents | None) -> tuple[list[CopiedTag], list[Submission]]:
+        """The tags that only a copy confirms, and the entries that may show where they have ended."""
+        copied, confirmed = self.state.copied_tags, self.state.confirmed_tags
+        if not copied and not confirmed:
+            return [], []
         entries = [
             (int(str(row[0])), str(row[2]), int(str(row[4]))) for row in self.parsed.events if row[1] == "submitted"
         ]
@@ -530,26 +550,52 @@ class _Reader:
             ids = events.prayer_id.filter(pa.array(chosen)).to_pylist()
             entries += zip(events.line[chosen].tolist(), ids, events.at[chosen].tolist(), strict=True)
         entries.sort()
-        times = Counter(prayer_id for _, prayer_id, _ in entries)
+        times: dict[str, list[int]] = {}
+        for _, prayer_id, at in entries:
+            times.setdefault(prayer_id, []).append(at)
+        # The database may have the row of an import whose time could not be read, which is that of the import.
+        copied |= {
+            index: prayer_id
+            for index, prayer_id in confirmed.items()
+            if not all(self.context.texts[prayer_id].are_of(at) for at in times.get(prayer_id, ()))
+        }
+        if not copied:
+            return [], []
         latest: dict[str, int] = {}
         submissions = []
         for number, prayer_id, at in entries:
-            latest[prayer_id] = max(at, latest.get(prayer_id, at))
             self.parsed.questions.append(("tag", prayer_id))
+            latest[prayer_id] = max(at, latest.get(prayer_id, at))
             texts = self.context.texts.get(prayer_id)
             created = texts.created_at if texts else None
             if created is None:
                 continue
             latest[prayer_id] = max(created, latest[prayer_id])
             # A tag can name only prayers that were there before it, and those were told of already.
-            if times[prayer_id] == 1 and abs(created - at) <= 1 and created >= self.first_day:
+            if len(times[prayer_id]) == 1 and abs(created - at) <= 1 and created >= self.first_day:
                 submissions.append(Submission(number - 1, created))
-        tags = [CopiedTag(index, latest.get(prayer_id)) for index, prayer_id in sorted(self.state.copied_tags.items())]
-        table = self.table
-        closed = np.flatnonzero(table.stands_at(table.ends - 1, b")") & (table.ends > table.starts)).tolist()
-        self.parsed.tag_lines = [
-            (first + 1, last + 1) for first, last in find_tag_lines(tags, submissions, closed, len(table))
+        tags = [
+            CopiedTag(index, latest[prayer_id] + _CLOCK_CHANGE if prayer_id in latest else None)
+            for index, prayer_id in sorted(copied.items())
         ]
+        return tags, submissions
+
+    def _find_tag_lines(self, tags: Sequence[CopiedTag], submissions: Sequence[Submission]) -> Mask:
+        """Finds the lines that may belong to a tag that only a copy confirms, and those that may be of another day."""
+        table = self.table
+        if not tags:
+            return self._find_hidden_lines(self._find_other_dates(()))
+        closed = np.flatnonzero(table.stands_at(table.ends - 1, b")") & (table.ends > table.starts)).tolist()
+        tag_lines = find_tag_lines(tags, submissions, closed, len(table))
+        others = self._find_other_dates(tag_lines)
+        is_hidden = self._find_hidden_lines(others)
+        is_undated = is_hidden | self._find_undated_lines(others)
+        if any(is_undated[tag.place] for tag in tags):
+            # A tag may be younger than it seems.
+            tag_lines = find_tag_lines([tag._replace(minute=None) for tag in tags], (), closed, len(table))
+            is_hidden = self._find_hidden_lines(self._find_other_dates(tag_lines))
+        self.parsed.tag_lines = [(first + 1, last + 1) for first, last in tag_lines]
+        return is_hidden
 
     def _is_from_submission(self, texts: PrayerTexts, index: int) -> bool:
         """Whether the database has what was submitted in the minute of this line, whatever the day."""
@@ -587,28 +633,42 @@ class _Reader:
         is_near[np.array([*near, *(line for line in self.state.suspects if line)], dtype=np.int64) - 1] = True
         self._taint(events, is_near)
 
-    def _taint_hidden_days(self, events: MonthlyEvents | None) -> None:
-        """Taints what may be of a day whose header is missing; notes the days that another file must confirm."""
-        days, end = self.state.midnights, len(self.table)
+    def _note_doubtful_days(self) -> None:
+        """Notes the days that another file must confirm."""
+        days = self.state.midnights
         indices = [day.index for day in days]
         for place, day in enumerate(days):
             if day.invitation and day.is_sure:
                 before = days[place - 1] if place else day
                 # Another header of the same day moves nothing.
                 is_repeated = before.midnight == day.midnight and before.is_sure and not before.invitation
-                last = day.index + 1 if is_repeated else end_of_day(indices, place, end)
+                last = day.index + 1 if is_repeated else end_of_day(indices, place, len(self.table))
                 self.parsed.doubts.append((day.invitation, day.index + 2, last))
-        if not self.state.other_dates:
-            return
-        headers = [(day.index, day.midnight) for day in days]
-        edges = np.zeros(end + 1, dtype=np.int64)
-        for first, last in lines_of_hidden_days(headers, self.state.other_dates, end):
-            if first <= last:
-                edges[first] += 1
-                edges[last + 1] -= 1
-        is_hidden = np.cumsum(edges[:-1]) > 0
-        if is_hidden.any():
-            self._taint(events, is_hidden)
+
+    def _find_other_dates(self, tag_lines: Sequence[tuple[int, int]]) -> list[Day]:
+        """Dates that may be no headers, those on these lines of tags among them, if the file can be of that day."""
+        is_of_tag = _lines_within(tag_lines, len(self.table))
+        inside = [(day.index, day.midnight) for day in self.state.midnights if is_of_tag[day.index]]
+        first, last = self.first_day - _DAY, self.last_day + _DAY
+        return sorted(other for other in {*self.state.other_dates, *inside} if first <= other[1] <= last)
+
+    def _find_hidden_lines(self, others: Sequence[Day]) -> Mask:
+        """Which lines may be of a day whose header such a date kept from being written."""
+        headers = [(day.index, day.midnight) for day in self.state.midnights]
+        return _lines_within(lines_of_hidden_days(headers, others, len(self.table)), len(self.table))
+
+    def _find_undated_lines(self, others: Sequence[Day]) -> Mask:
+        """Which lines may be of a later day than that under which they stand, be there headers between or not."""
+        latest = np.zeros(len(self.table), dtype=np.int64)
+        for index, midnight in others:
+            latest[index] = midnight
+        shown = np.zeros(len(self.table), dtype=np.int64)
+        for day, following in pairwise([*self.state.midnights, None]):
+            if day is not None:
+                shown[day.index : following.index if following else None] = day.midnight
+        is_undated = np.maximum.accumulate(latest) > shown
+        is_undated[np.array([*self.state.undated], dtype=np.int64)] = True
+        return np.asarray(is_undated)
 
     def _taint(self, events: MonthlyEvents | None, chosen: Mask) -> None:
         """Taints the entries that begin on the chosen lines."""
@@ -639,6 +699,15 @@ class _Regular:
     ids: pa.DictionaryArray
     persons: pa.DictionaryArray
     minutes: npt.NDArray[np.int64]
+
+
+def _lines_within(ranges: Sequence[tuple[int, int]], end: int) -> Mask:
+    """Which lines these ranges hold, each with its first and its last index."""
+    edges = np.zeros(end + 1, dtype=np.int64)
+    for first, last in ranges:
+        edges[first] += 1
+        edges[last + 1] -= 1
+    return np.asarray(np.cumsum(edges[:-1]) > 0)
 
 
 def _read_event(rest: str) -> tuple[str, str, str] | None:

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thywill_dagster.archives.cache import Cached, CacheKey, read_cache, write_cache
-from thywill_dagster.archives.file_reader import FileReader, Numbered, name_digest
+from thywill_dagster.archives.file_reader import FileReader, Numbered, digest_of_site
 from thywill_dagster.archives.header_tags import HeaderTags
 from thywill_dagster.archives.inventory import Fingerprint, Inventory, TreeReader
 from thywill_dagster.archives.kinds import place_of
@@ -73,8 +73,8 @@ def _parse(reading: _Reading, cache: Path | None, context_key: str) -> ArchiveRe
     known = past.known if past is not None else None
     if past is not None and known is not None:
         is_same_context = bool(context_key) and known.context_key == context_key
-        # Every line may be read otherwise if another name with a line break is known.
-        if is_same_context or known.broken_names_key == name_digest(reading.context.broken_names):
+        # Every line may be read otherwise if another name with a line break is known, every tag if there were rows.
+        if is_same_context or known.site_key == digest_of_site(reading.context):
             reading.recall(known.tables, past.fingerprints, is_same_context=is_same_context)
     tables = reading.read()
     if past is not None and known is not None and tables is known.tables and reading.is_same_context:
@@ -82,12 +82,10 @@ def _parse(reading: _Reading, cache: Path | None, context_key: str) -> ArchiveRe
     is_changed = known is None or known.context_key != context_key or bool(reading.files_read)
     if cache is None or not (is_changed or len(tables["files"]) != len(known.tables["files"] if known else ())):
         return make_records(tables, inventory.left_out, reading.files_read)
-    names_key = (
-        known.broken_names_key if known and reading.is_same_context else name_digest(reading.context.broken_names)
-    )
+    site_key = known.site_key if known and reading.is_same_context else digest_of_site(reading.context)
     # Writing and making frames both leave the interpreter to others most of the time.
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="cache") as pool:
-        writing = pool.submit(write_cache, cache, CacheKey.of(inventory.root), Cached(tables, context_key, names_key))
+        writing = pool.submit(write_cache, cache, CacheKey.of(inventory.root), Cached(tables, context_key, site_key))
         records = make_records(tables, inventory.left_out, reading.files_read)
         try:
             writing.result()

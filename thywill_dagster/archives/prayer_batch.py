@@ -36,8 +36,8 @@ _PROJECT, _AUDIENCE = b"Project: ", b"Audience: "
 _MARKER = b"\n\nActivity:\n"
 _GENERATED = b"\n\nGenerated Prayer:\n"
 _SEPARATOR = b" - "
-_OTHER_PHRASES = r"(^| )(added testimony:|set|removed)( |$)"
-"""In what stands between the separator and an action, of which either gives one space to the phrase."""
+_OTHER_PHRASES = r"(^| )(added testimony:|set|removed)( |$)|[0-9]{2}:[0-9]{2} - "
+"""In what stands between the separator and an action, of which either gives one space to the phrase; or a time."""
 _LINES_OF_NAME = 9
 """That a name may have behind an empty line, if it imitates a submission before that."""
 _KINDS = np.array([EVENT_KINDS.index(kind) for _, kind in ACTIONS], dtype=np.int8)
@@ -327,7 +327,7 @@ class _Batch:
             events=events,
             counts=counts,
             tags=self._tags(),
-            may_be_copies=(~self.texts.is_known & bool(self.context.texts)).tolist(),
+            may_be_copies=(~self.texts.is_known & self.context.has_had_prayers).tolist(),
             prayer_ids=prayer_ids,
             one_by_one=one_by_one,
         )

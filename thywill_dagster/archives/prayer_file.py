@@ -71,6 +71,7 @@ ACTIONS = (
     (" flagged this prayer", "flagged"),
 )
 """What ends an event line, and its kind."""
+_SEPARATOR = " - "
 _SUFFIXES = tuple(suffix for suffix, _ in ACTIONS)
 _LIKE_ACTIONS = (*_SUFFIXES, " unknown", " flagged", " unflagged", " flag", " unflag", " unarchived", " unanswered")
 """What ends a line: the actions, and the words of other log rows that the second era's heal tool replayed."""
@@ -79,6 +80,8 @@ BROKEN_NAME_LENGTH = 40
 PLAIN_ATTRIBUTES = frozenset({"answered", "answer_date", "archived", "daily_priority", "flagged"})
 """Attributes whose values the application makes itself: no text, no line break."""
 
+_GLUED = re.compile(rf"(?<!\n){TIMESTAMP_PATTERN}{_SEPARATOR}")
+"""In a name: a line that lost its end, with the next one written behind it."""
 _HEADER = re.compile(r"Prayer ([^\s]+) by (.*)", re.DOTALL)
 _SUBMITTED = re.compile(rf"Submitted ({TIMESTAMP_PATTERN})")
 _HEADER_FIELD = re.compile(rf"({'|'.join(HEADER_FIELDS)}): (.*)", re.DOTALL)
@@ -94,7 +97,6 @@ _REMOVED = re.compile(r"(.+?) removed ([A-Za-z0-9_]+) \(was '", re.DOTALL)
 _SETTINGS = (_SET, _REMOVED)
 _SETTING_PHRASE = re.compile(r" (?:set [A-Za-z0-9_]+ (?:to|from)|removed [A-Za-z0-9_]+ \(was) '")
 _PLAIN_VALUE = re.compile(r"[^' ]*(?:'|'\)|' to '[^' ]*')")
-_SEPARATOR = " - "
 _REPLAYED = re.compile(r"(.+) ([a-z]+(?:_[a-z]+)*)", re.DOTALL)
 
 
@@ -146,7 +148,7 @@ def parse_prayer_file(text: str, path: str, context: ReadingContext) -> ParsedFi
     start, text_lines, generated_lines, reading = _find_activity(lines, body_start, texts, owner, is_proved, is_whole)
     if submitted_at is None or not is_author_proved or (may_go_on and reading != "database"):
         author, parsed.tag = "", None
-    parsed.may_be_copy = bool(context.texts) and not is_whole
+    parsed.may_be_copy = context.has_had_prayers and not is_whole
     is_tainted = reading == "several_markers" or not (reading == "database" or text.endswith("\n"))
     overlong = [index for index in range(body_start, start) if OVERLONG in lines[index]]
     for index in overlong:
@@ -449,6 +451,11 @@ def _read_entry(
     rest = match.group(2)
     joined = join_broken_name(rest, lines, index, context.broken_names)
     entry = _read_action(joined[0] if joined else rest, at)
+    if entry is not None and _GLUED.search(entry.person):
+        parsed.questions.append(("name", entry.person))
+        if entry.person not in context.names:
+            return None, 0
+        entry.is_doubtful = True
     if entry is None or entry.kind == "other":
         parsed.broken_names.append(rest)
     return entry, joined[1] if joined and entry else 0

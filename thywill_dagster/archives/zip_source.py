@@ -124,7 +124,7 @@ def _opened(source: Path) -> zipfile.ZipFile:
         return zipfile.ZipFile(source)
     except FileNotFoundError as error:
         raise UsageError(f"there is no file {source}") from error
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
+    except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError) as error:
         raise UsageError(f"{source} is no ZIP that can be read") from error
 
 
@@ -165,6 +165,8 @@ def _list(archive: zipfile.ZipFile, source: Path) -> ZipListing:
 def _why_dangerous(info: zipfile.ZipInfo) -> str | None:
     name = info.filename
     parts = PurePosixPath(name).parts
+    if not name:
+        return "an entry has no name"
     if name.startswith("/") or "\\" in name or "\0" in name or ".." in parts or (parts and ":" in parts[0]):
         return "an entry leads out of it"
     if len(name.encode("utf-8", "replace")) > 1024 or any(len(part.encode("utf-8", "replace")) > 255 for part in parts):

@@ -310,3 +310,35 @@ def test_any_bytes_and_any_lines_of_any_kind_are_read_without_a_crash(files: dic
 
         assert_every_line_is_accounted_for(records, Path(root))
         assert len(records.files) == len(files)
+
+
+GLUED_MONTHLY = ("registered directly", f"prayed for prayer {PRAYER_ID}", "registered via invitation from Ann")
+GLUED_PRAYER = ("prayed this prayer", "set archived to 'true'")
+
+
+@pytest.mark.parametrize("in_bulk", [True, False])
+def test_a_line_that_lost_its_end_makes_nobody_of_two_names(in_bulk: bool) -> None:
+    """The application goes on behind a cut; whoever it wrote of there would be called like both lines."""
+    context = {} if in_bulk else {"names": frozenset({"q\nq"})}
+    for first in GLUED_MONTHLY[:1]:
+        for second in GLUED_MONTHLY:
+            for end in range(0, len(f"Cy {first}") + 1, 4):
+                month = MONTHLY.decode() + f"10:10 - {f'Cy {first}'[:end]}10:30 - Dan {second}\n"
+                assert_nobody_is_glued({MONTHLY_PATH: month}, **context)
+    for first in GLUED_PRAYER[:1]:
+        for second in GLUED_PRAYER:
+            for end in range(0, len(f"Cy {first}") + 1, 4):
+                activity = f"June 06 2025 at 10:10 - {f'Cy {first}'[:end]}June 06 2025 at 10:30 - Dan {second}\n"
+                assert_nobody_is_glued({PRAYER_PATH: prayer_file("Please.", activity=activity)}, **context)
+
+
+def assert_nobody_is_glued(files: dict[str, bytes | str], **context: object) -> None:
+    with tempfile.TemporaryDirectory() as root:
+        records = read_tree(Path(root), files, **context)
+    events, registrations = records.events, records.registrations
+    people = {
+        *events.loc[~events["is_tainted"], "person"],
+        *registrations.loc[~registrations["is_tainted"], "name"],
+        *registrations.loc[~registrations["is_tainted"], "inviter"],
+    }
+    assert people <= {"Ann", "Ben", "Dan", "Cy", ""}

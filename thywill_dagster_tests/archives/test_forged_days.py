@@ -10,8 +10,16 @@ from pathlib import Path
 import pytest
 
 from thywill_dagster.archives.model import ArchiveRecords, PrayerTexts
+from thywill_dagster.archives.timestamps import parse_timestamp
 from thywill_dagster_tests.adversary.live_site import start_site
-from thywill_dagster_tests.archives.trees import MONTHLY_PATH, PRAYER_ID, USERS_PATH, read_tree
+from thywill_dagster_tests.archives.trees import (
+    MONTHLY_PATH,
+    PRAYER_ID,
+    PRAYER_PATH,
+    USERS_PATH,
+    prayer_file,
+    read_tree,
+)
 
 TITLE = "Activity for June 2025\n\n"
 USERS_TITLE = "User Registrations for June 2025\n\n"
@@ -150,6 +158,45 @@ def test_a_date_within_a_tag_hides_the_header_of_that_day(in_bulk: bool) -> None
     assert believed(records) == {("Al", "08"), ("Bert", "08"), ("Fay", "14")}
     at = records.events.loc[~records.events["is_tainted"], "at"]
     assert [f"{time:%d %H:%M}" for time in at] == ["08 10:00", "08 10:05", "14 10:10"]
+
+
+@pytest.mark.parametrize("later", ["x\n\nJune 09 2025", "x\n\nJune 06 2025"])
+def test_a_date_within_a_later_tag_takes_no_entry_from_a_day_that_another_tag_hides(later: str) -> None:
+    """The header of the 12th is missing; that of an earlier day, in a tag that nothing confirms, is no header."""
+    submitted = f"10:05 - Bert submitted prayer {PRAYER_ID} ({TAG})\n"
+    days = (
+        ("June 08 2025", prayed("10:00", "Al") + submitted + prayed("10:06", "Bo")),
+        ("June 14 2025", f"10:10 - Fay submitted prayer {'e' * 32} ({later}\n{prayed('10:11', 'Ed')})\n"),
+    )
+
+    records = read({MONTHLY_PATH: month(*days)}, texts={PRAYER_ID: PrayerTexts(text="Please.", tag=TAG)})
+
+    assert believed(records) == {("Al", "08"), ("Bert", "08"), ("Fay", "14")}
+
+
+@pytest.mark.parametrize("hides", [False, True])
+def test_a_date_among_lines_that_may_belong_to_a_copied_tag_may_hide_its_day(hides: bool) -> None:
+    """A tag that only a copy confirms has ended before the next prayer; what it forged may include a header."""
+    files: dict[str, bytes | str] = {
+        MONTHLY_PATH: month(
+            ("June 05 2025", f"08:30 - Ann submitted prayer {PRAYER_ID} (t)\n"),
+            ("June 07 2025" if hides else "June 06 2025", prayed("09:00", "Al") + ")\n"),
+        )
+        + f"10:30 - Dan submitted prayer {'b' * 32}\n"
+        + "\nJune 06 2025\n" * hides
+        + prayed("11:00", "Bo"),
+        PRAYER_PATH: prayer_file("Please.", tag="t"),
+    }
+    day = "June 07 2025" if hides else "June 06 2025"
+    created = parse_timestamp(f"{day} at 10:30")
+    texts = {
+        PRAYER_ID: PrayerTexts(text="Please.", tag="t", is_imported=True, created_at=0),
+        "b" * 32: PrayerTexts(text="Later.", created_at=created),
+    }
+
+    told = {name for name, _ in believed(read(files, texts=texts))}
+
+    assert told == ({"Ann"} if hides else {"Ann", "Bo"})
 
 
 def test_a_date_within_a_tag_of_a_day_that_has_its_header_hides_nothing() -> None:

@@ -14,6 +14,7 @@ from thywill_dagster.archives.model import ArchiveRecords, PrayerTexts
 from thywill_dagster.archives.timestamps import parse_timestamp
 from thywill_dagster.looking import read_snapshot
 from thywill_dagster.reading_context import build_reading_context
+from thywill_dagster.store.snapshot import take_snapshot
 from thywill_dagster_tests.adversary.live_site import LiveSite, start_site
 from thywill_dagster_tests.archives.trees import (
     FORGED_MONTHLY_LINES,
@@ -310,8 +311,9 @@ def test_a_prayer_that_was_told_of_before_does_not_show_that_a_tag_has_ended() -
 def test_a_tag_is_as_young_as_the_row_of_its_prayer() -> None:
     entries = ENTRIES + LATER.format(LATER_ID, LATER_ID)
 
-    assert behind_copied_tag(entries, {PRAYER_ID: imported("10:30")})[2:4] == [("Ben", True), ("Cy", True)]
-    assert behind_copied_tag(entries, {PRAYER_ID: imported("10:29")})[2:4] == [("Ben", False), ("Cy", False)]
+    # The clock may have been put back by an hour in between.
+    assert behind_copied_tag(entries, {PRAYER_ID: imported("09:30")})[2:4] == [("Ben", True), ("Cy", True)]
+    assert behind_copied_tag(entries, {PRAYER_ID: imported("09:29")})[2:4] == [("Ben", False), ("Cy", False)]
 
 
 def test_a_prayer_of_the_month_before_may_have_been_told_of_there() -> None:
@@ -323,6 +325,52 @@ def test_a_prayer_of_the_month_before_may_have_been_told_of_there() -> None:
     told_behind = behind_copied_tag(entries, {PRAYER_ID: in_may("08:30"), LATER_ID: in_may("10:30")})
 
     assert told_behind[2:4] == [("Ben", True), ("Cy", True)]
+
+
+def test_a_copy_of_a_row_with_the_time_of_its_import_confirms_no_tag() -> None:
+    """The text had a line that began like a submission, and no time on it: the importer took that of the import."""
+    row = PrayerTexts(text="Please.", tag="t", created_at=parse_timestamp("July 01 2025 at 08:30"))
+    copy = prayer_file("Please.", tag="t").replace(b"June 05 2025", b"July 01 2025")
+
+    assert believed(read({MONTHLY_PATH: MONTH, PRAYER_PATH: copy}, texts={PRAYER_ID: row})) == {"Ann"}
+    # Nor does the row alone, if it was imported at the same time of another day.
+    assert believed(read({MONTHLY_PATH: MONTH}, texts={PRAYER_ID: row})) == {"Ann"}
+
+
+def test_a_tag_whose_own_day_has_no_header_is_younger_than_it_seems() -> None:
+    """A prayer of the 7th, of which the file has lost the entry, may be older than a tag that stands under the 6th."""
+    clock = "June 07 2025 at 10:30"
+    first, hidden = "a" * 32, "June 10 2025"
+    texts = {
+        first: PrayerTexts(text="One.", tag=f"t\n{hidden}\nx", created_at=parse_timestamp("June 05 2025 at 08:20")),
+        PRAYER_ID: PrayerTexts(text="Please.", tag="t", is_imported=True, created_at=0),
+        LATER_ID: PrayerTexts(text="Later.", created_at=parse_timestamp(clock)),
+    }
+    month = (
+        f"Activity for June 2025\n\n\nJune 05 2025\n08:20 - Ann submitted prayer {first} (t\n{hidden}\nx)\n"
+        f"\nJune 06 2025\n08:30 - Ann submitted prayer {PRAYER_ID} (t)\n{FORGED_MONTHLY_LINES[0]}\n"
+        f"\nJune 07 2025\n10:30 - Dan submitted prayer {LATER_ID}\nend)\n"
+    )
+
+    assert believed(read({MONTHLY_PATH: month, PRAYER_PATH: prayer_file("Please.", tag="t")}, texts=texts)) == {"Ann"}
+
+
+def test_where_all_prayers_are_lost_a_header_may_be_a_copy_as_well() -> None:
+    files = {MONTHLY_PATH: MONTH, PRAYER_PATH: prayer_file("Please.", tag="t")}
+
+    assert believed(read(files, has_lost_prayers=True)) == {"Ann"}
+
+
+def test_a_database_that_has_only_marks_has_lost_its_prayers(tmp_path: Path) -> None:
+    site = start_site(tmp_path)
+    contexts = []
+    for statement in ("SELECT 1", "DELETE FROM prayer"):
+        site.run(statement)
+        snapshot = take_snapshot(str(site.database), tmp_path / "snapshots")
+        contexts.append(build_reading_context(site.settings(), snapshot))
+
+    assert [context.has_lost_prayers for context in contexts] == [False, True]
+    assert [context.has_had_prayers for context in contexts] == [True, True]
 
 
 @pytest.mark.parametrize(

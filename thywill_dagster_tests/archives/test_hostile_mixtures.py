@@ -1,7 +1,10 @@
 """Several tricks at once, and every cut of the file that they stand in: no forged line is believed, nothing crashes."""
 
 import tempfile
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from hypothesis import given, settings
@@ -11,6 +14,7 @@ from thywill_dagster.archives.lines import decode
 from thywill_dagster.archives.model import ArchiveRecords, PrayerTexts, ReadingContext
 from thywill_dagster.archives.monthly_activity import parse_monthly_activity
 from thywill_dagster.archives.prayer_file import parse_prayer_file
+from thywill_dagster.archives.timestamps import parse_timestamp
 from thywill_dagster.sample.generator import SampleSize, write_site
 from thywill_dagster_tests.archives.trees import (
     FORGED_MONTHLY_LINES,
@@ -115,6 +119,114 @@ def test_tags_texts_testimonies_and_a_copy_forge_nothing_together(
     )
 
     assert_nothing_forged(read(files, texts={} if row == "none" else {PRAYER_ID: known}))
+
+
+TIME = "%B %d %Y at %H:%M"
+TAG_ENDS = ("", "\nend", "\n23:58 - Ben registered via invitation from (x", "\n")
+Step = tuple[Literal["honest", "hostile", "mark"], int, int, int, int]
+"""What happens, minutes since the step before, and three numbers that choose among what there is."""
+
+steps: st.SearchStrategy[list[Step]] = st.lists(
+    st.tuples(
+        st.sampled_from(("honest", "hostile", "hostile", "mark")),
+        st.sampled_from((0, 1, 45, 61, 1500, -45)),
+        *(st.integers(0, 11),) * 3,
+    ),
+    min_size=2,
+    max_size=6,
+)
+
+
+@dataclass
+class Month:
+    """What the application writes in some days of June, and what of it really happened.
+
+    Attributes:
+        now: the local clock, which may be put back.
+        entries: of the monthly file.
+        submitted: prayer ids, each with its minute and the text of its entry.
+        happened: kind, person, prayer and minute of every entry.
+    """
+
+    now: datetime = datetime(2025, 6, 5, 12, 0)
+    entries: str = "Activity for June 2025\n\n"
+    submitted: dict[str, tuple[datetime, str]] = field(default_factory=dict)
+    happened: set[tuple[str, str, str, datetime]] = field(default_factory=set)
+    texts: dict[str, PrayerTexts] = field(default_factory=dict)
+    files: dict[str, bytes | str] = field(default_factory=dict)
+
+    def add(self, kind: str, person: str, prayer_id: str, entry: str) -> str:
+        day, line = f"{self.now:%B %d %Y}", f"{self.now:%H:%M} - {person} {entry}\n"
+        self.entries += line if f"\n{day}\n" in self.entries else f"\n{day}\n{line}"
+        self.happened.add((kind, person, prayer_id, self.now))
+        return line
+
+    def submit(self, person: str, tag: str, *, is_imported: bool, is_copied: bool, is_lost: bool) -> None:
+        prayer_id = f"{len(self.submitted) + 10:032x}"
+        line = self.add("submitted", person, prayer_id, f"submitted prayer {prayer_id}" + f" ({tag})" * bool(tag))
+        self.submitted[prayer_id] = (self.now, line)
+        shown = "t" if is_copied and tag else tag
+        header = f"June {self.now:%d} 2025 at {self.now:%H:%M}"
+        content = prayer_file("Please.", prayer_id=prayer_id, author=person, tag=shown)
+        self.files[PRAYER_PATH.replace("0830", f"0830_{len(self.submitted) + 1}")] = content.replace(
+            b"June 05 2025 at 08:30", header.encode()
+        )
+        if not is_lost:
+            self.texts[prayer_id] = PrayerTexts(
+                text="Please.", tag=shown or None, is_imported=is_imported, created_at=parse_timestamp(header)
+            )
+
+    def forge(self, first: int, second: int, third: int) -> str:
+        """A tag that tells of a mark, and of the submission of a prayer that is there already."""
+        ids = list(self.submitted) or [PRAYER_ID]
+        named = ids[first % len(ids)]
+        at, _ = self.submitted.get(named, (self.now, ""))
+        lines = [f"{self.now:%H:%M} - {VICTIM} prayed for prayer {named}"]
+        lines += ["", f"{at:%B %d %Y}"] * (second % 3 == 0)
+        lines += [f"{at:%H:%M} - {VICTIM} submitted prayer {named}"] * (second % 4 > 0)
+        return "t)\n" + "\n".join(lines) + TAG_ENDS[third % len(TAG_ENDS)]
+
+
+@settings(max_examples=300, deadline=None)
+@given(steps=steps, lost_entry=st.none() | st.integers(0, 3), cut=st.none() | st.integers(0, 250))
+def test_tags_that_tell_of_other_prayers_forge_nothing_among_several(
+    steps: list[Step], lost_entry: int | None, cut: int | None
+) -> None:
+    month = Month()
+    month.texts["f" * 32] = PrayerTexts(text="Another.")
+    was_put_back = False
+    for what, minutes, first, second, third in steps:
+        # Clocks are put back once in a while, and by no more than an hour.
+        month.now += timedelta(minutes=abs(minutes) if was_put_back else minutes)
+        was_put_back = was_put_back or minutes < 0
+        is_imported = third % 3 == 0
+        if what == "mark" and month.submitted:
+            prayer_id = list(month.submitted)[first % len(month.submitted)]
+            month.add("prayed", "Ben", prayer_id, f"prayed for prayer {prayer_id}")
+        elif what == "honest":
+            month.submit(
+                "Ann", ("", "t", "u")[first % 3], is_imported=is_imported, is_copied=False, is_lost=second == 0
+            )
+        elif what == "hostile":
+            is_lost = first > 9
+            month.submit(
+                "Mal",
+                month.forge(first, second, third),
+                is_imported=not is_lost,
+                is_copied=True,
+                is_lost=is_lost,
+            )
+    if lost_entry is not None and lost_entry < len(month.submitted):
+        # As where an older copy of the file replaced it; a line of a tag may be equal.
+        month.entries = month.entries.replace(list(month.submitted.values())[lost_entry][1], "", 1)
+    content = month.entries.encode()
+    files = month.files | {MONTHLY_PATH: content[: len(content) - cut] if cut is not None else content}
+
+    records = read(files, texts=month.texts)
+
+    assert_nothing_forged(records)
+    events = records.events[(records.events["source"] == "monthly_activity") & ~records.events["is_tainted"]]
+    assert set(zip(events["kind"], events["person"], events["prayer_id"], events["at"], strict=True)) <= month.happened
 
 
 CUT_PRAYERS = [

@@ -222,30 +222,53 @@ def test_a_monthly_file_is_read_again_when_the_row_that_confirms_its_tag_turns_o
     assert_same(records, site.read_anew(contexts[1]))
 
 
-def test_a_monthly_file_is_read_again_when_the_prayer_that_shows_the_end_of_a_tag_is_lost(tmp_path: Path) -> None:
-    site = Site(tmp_path)
+def test_a_monthly_file_is_read_again_when_the_row_changes_that_showed_where_a_tag_has_ended(tmp_path: Path) -> None:
+    site, later = Site(tmp_path), "b" * 32
     shutil.rmtree(site.archives)
     (site.archives / "activity").mkdir(parents=True)
+    (site.archives / PRAYER_PATH).parent.mkdir(parents=True)
+    (site.archives / PRAYER_PATH).write_bytes(prayer_file("Please.", tag="choir"))
     (site.archives / MONTHLY_PATH).write_text(
         "Activity for June 2025\n\n\nJune 05 2025\n"
         f"08:30 - Ann submitted prayer {PRAYER_ID} (choir)\n"
         f"09:00 - Ben prayed for prayer {PRAYER_ID}\n"
-        f"10:00 - Cy submitted prayer {'b' * 32}\n"
+        f"10:30 - Ann submitted prayer {later}\n"
     )
-    (site.archives / PRAYER_PATH).parent.mkdir(parents=True)
-    (site.archives / PRAYER_PATH).write_bytes(prayer_file("Please.", tag="choir"))
-    copied, later = (
-        PrayerTexts(text="Please.", tag=tag, is_imported=True, created_at=parse_timestamp(f"June 05 2025 at {clock}"))
-        for tag, clock in (("choir", "08:30"), (None, "10:00"))
-    )
-    before = site.read(ReadingContext(texts={PRAYER_ID: copied, "b" * 32: later}), key="one")
-    assert not before.events["is_tainted"].any()
+    imported = PrayerTexts(text="Please.", tag="choir", is_imported=True, created_at=0)
+    contexts = [
+        ReadingContext(
+            texts={PRAYER_ID: imported, later: PrayerTexts(text="Later.", created_at=parse_timestamp(at))},
+        )
+        for at in ("June 05 2025 at 10:30", "June 05 2025 at 12:30")
+    ]
+    assert site.read(contexts[0], key="one").events["is_tainted"].tolist() == [False, False, False]
 
-    context = ReadingContext(texts={PRAYER_ID: copied})
-    records = site.read(context, key="two")
+    records = site.read(contexts[1], key="two")
 
     assert records.events["is_tainted"].tolist() == [False, True, True]
-    assert_same(records, site.read_anew(context))
+    assert_same(records, site.read_anew(contexts[1]))
+
+
+def test_a_header_is_read_again_when_it_turns_out_that_there_were_rows(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    shutil.rmtree(site.archives)
+    (site.archives / "activity").mkdir(parents=True)
+    (site.archives / PRAYER_PATH).parent.mkdir(parents=True)
+    (site.archives / PRAYER_PATH).write_bytes(prayer_file("Please.", tag="choir"))
+    (site.archives / MONTHLY_PATH).write_text(
+        "Activity for June 2025\n\n\nJune 05 2025\n"
+        f"08:30 - Ann submitted prayer {PRAYER_ID} (choir)\n"
+        f"09:00 - Ben prayed for prayer {PRAYER_ID}\n"
+    )
+    assert not site.read(ReadingContext(), key="one").events["is_tainted"].any()
+
+    for number, context in enumerate(
+        (ReadingContext(texts={"b" * 32: PrayerTexts(text="Other.")}), ReadingContext(has_lost_prayers=True))
+    ):
+        records = site.read(context, key=f"two {number}")
+
+        assert records.events["is_tainted"].tolist() == [False, True]
+        assert_same(records, site.read_anew(context))
 
 
 def test_a_registration_is_read_again_when_a_name_that_decides_it_appears(tmp_path: Path) -> None:

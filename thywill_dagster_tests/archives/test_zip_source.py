@@ -161,6 +161,19 @@ def test_what_is_no_zip_is_an_error_of_the_caller(tmp_path: Path) -> None:
         unpack_zip(make_zip(tmp_path / "a.zip", {PRAYER_PATH: "x"}), full)
 
 
+@pytest.mark.parametrize(("offset", "value", "error"), [(6, 64, UsageError), (46, 0, RefusedError)])
+def test_a_zip_of_an_unknown_version_or_with_a_nameless_entry_is_refused(
+    tmp_path: Path, offset: int, value: int, error: type[Exception]
+) -> None:
+    source = make_zip(tmp_path / "a.zip", {"a": "x"})
+    content = bytearray(source.read_bytes())
+    content[content.index(b"PK\x01\x02") + offset] = value
+    source.write_bytes(content)
+
+    with pytest.raises(error):
+        list(read_zip(source))
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_a_damaged_zip_is_refused_or_read_and_never_crashes(

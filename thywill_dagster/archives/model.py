@@ -287,8 +287,8 @@ class ParsedFile:
         broken_names: what stood in the name's place of lines that begin like an entry and end like none: the
             first part of a name with a line break leaves such a line.
         doubts: dates that may be the end of an inviter's name, see :mod:`thywill_dagster.archives.hidden_days`.
-        tag_lines: first and last number of lines that may belong to a tag, see
-            :mod:`thywill_dagster.archives.copied_tags`.
+        tag_lines: first and last number of lines that may belong to a tag, and whether what another file tells of
+            counts nevertheless; see :mod:`thywill_dagster.archives.copied_tags`.
         known_ends: numbers of the lines on which a text begins that only the database says the end of, and whether it
             says that the prayer has no other such text.
         tag: first line of the tag in a prayer file's header; None without one.
@@ -306,7 +306,7 @@ class ParsedFile:
     broken_names: list[str] = field(default_factory=list)
     doubts: list[tuple[int, int, int]] = field(default_factory=list)
     known_ends: list[tuple[int, bool]] = field(default_factory=list)
-    tag_lines: list[tuple[int, int]] = field(default_factory=list)
+    tag_lines: list[tuple[int, int, bool]] = field(default_factory=list)
     tag: str | None = None
     may_be_copy: bool = False
 

@@ -33,7 +33,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from thywill_dagster.archives.copied_tags import CopiedTag, Submission, find_tag_lines
+from thywill_dagster.archives.copied_tags import CopiedTag, Submission, find_doubtful_lines, find_tag_lines
 from thywill_dagster.archives.header_tags import header_key
 from thywill_dagster.archives.hidden_days import Day, end_of_day, lines_of_hidden_days
 from thywill_dagster.archives.line_table import NOT_A_TIME, LineTable, Mask, first_true
@@ -573,7 +573,7 @@ class _Reader:
             latest[prayer_id] = max(created, latest[prayer_id])
             # A tag can name only prayers that were there before it, and those were told of already.
             if len(times[prayer_id]) == 1 and abs(created - at) <= 1 and created >= self.first_day:
-                submissions.append(Submission(number - 1, created))
+                submissions.append(Submission(number - 1, created, texts is None or texts.is_imported))
         tags = [
             CopiedTag(index, latest[prayer_id] + _CLOCK_CHANGE if prayer_id in latest else None)
             for index, prayer_id in sorted(copied.items())
@@ -594,7 +594,12 @@ class _Reader:
             # A tag may be younger than it seems.
             tag_lines = find_tag_lines([tag._replace(minute=None) for tag in tags], (), closed, len(table))
             is_hidden = self._find_hidden_lines(self._find_other_dates(tag_lines))
-        self.parsed.tag_lines = [(first + 1, last + 1) for first, last in tag_lines]
+        doubtful = find_doubtful_lines(tags, submissions, len(table))
+        self.parsed.tag_lines = [
+            (first + 1, last + 1, is_doubtful)
+            for is_doubtful, ranges in ((False, tag_lines), (True, doubtful))
+            for first, last in ranges
+        ]
         return is_hidden
 
     def _is_from_submission(self, texts: PrayerTexts, index: int) -> bool:

@@ -54,7 +54,7 @@ def make_records(tables: Tables, left_out: Sequence[tuple[str, str]], read: Sequ
     )
     events, registrations = taint_doubtful_days(tables["doubts"], events, registrations)
     events = _taint_behind_known_texts(tables, events)
-    events, registrations = taint_tag_lines(tables["tag_lines"], events, registrations)
+    events, registrations = taint_tag_lines(tables["tag_lines"], events, registrations, tables["prayers"])
     repeated = _count_repeated(tables, events)
     return ArchiveRecords(
         files=_files_frame(files, repeated, read),

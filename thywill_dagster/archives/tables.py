@@ -98,7 +98,7 @@ PROBLEMS = pa.schema([("file", pa.int32()), ("line", pa.int32()), ("reason", _WO
 QUESTIONS = pa.schema([("file", pa.int32()), ("about", _WORD), ("subject", _TEXT)])
 BROKEN_NAMES = pa.schema([("file", pa.int32()), ("name", _TEXT)])
 KNOWN_ENDS = pa.schema([("file", pa.int32()), ("line", pa.int32()), ("is_only", pa.bool_())])
-TAG_LINES = pa.schema([("file", pa.int32()), ("line", pa.int32()), ("last", pa.int32())])
+TAG_LINES = pa.schema([("file", pa.int32()), ("line", pa.int32()), ("last", pa.int32()), ("is_doubtful", pa.bool_())])
 DOUBTS = pa.schema([("file", pa.int32()), ("line", pa.int32()), ("first", pa.int32()), ("last", pa.int32())])
 
 SCHEMAS: Mapping[str, pa.Schema] = {
@@ -398,7 +398,7 @@ def line_ranges(table: pa.Table) -> LineRanges:
     return ranges
 
 
-def _find_lines(table: pa.Table, ranges: LineRanges) -> npt.NDArray[np.bool_]:
+def find_lines(table: pa.Table, ranges: LineRanges) -> npt.NDArray[np.bool_]:
     """Which rows of a table, which is in order of file and line, stand on these lines."""
     files: npt.NDArray[np.int32] = table["file"].to_numpy()
     lines: npt.NDArray[np.int32] = table["line"].to_numpy()
@@ -411,10 +411,15 @@ def _find_lines(table: pa.Table, ranges: LineRanges) -> npt.NDArray[np.bool_]:
     return are_found
 
 
+def taint_rows(table: pa.Table, chosen: npt.NDArray[np.bool_]) -> pa.Table:
+    """The table with these rows tainted as well."""
+    is_tainted = np.array(table["is_tainted"]) | chosen
+    return table.set_column(table.column_names.index("is_tainted"), "is_tainted", pa.array(is_tainted))
+
+
 def taint_lines(table: pa.Table, ranges: LineRanges) -> pa.Table:
     """The table with the rows on these lines tainted as well; it is in order of file and line."""
-    is_tainted = np.array(table["is_tainted"]) | _find_lines(table, ranges)
-    return table.set_column(table.column_names.index("is_tainted"), "is_tainted", pa.array(is_tainted))
+    return taint_rows(table, find_lines(table, ranges))
 
 
 def as_table(columns: Sequence[Any], schema: pa.Schema) -> pa.Table:

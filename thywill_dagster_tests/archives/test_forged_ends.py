@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thywill_dagster.archives.copied_tags import CopiedTag, Submission, find_tag_lines
+from thywill_dagster.archives.copied_tags import CopiedTag, Submission, find_doubtful_lines, find_tag_lines
 from thywill_dagster.archives.model import ArchiveRecords, PrayerTexts
 from thywill_dagster.archives.timestamps import parse_timestamp
 from thywill_dagster.looking import read_snapshot
@@ -22,6 +22,7 @@ from thywill_dagster_tests.archives.trees import (
     MONTHLY_PATH,
     PRAYER_ID,
     PRAYER_PATH,
+    USERS_PATH,
     prayer_file,
     read_tree,
     told,
@@ -237,47 +238,95 @@ ENTRIES = (
     f"08:30 - Ann submitted prayer {PRAYER_ID} (t)\n10:00 - Ben prayed for prayer {PRAYER_ID}\n"
     "10:01 - Cy registered via invitation from Ann\n"
 )
-LATER = "10:30 - Dan submitted prayer {} (u)\n10:31 - Eve prayed for prayer {}\n"
+LATER = f"10:30 - Dan submitted prayer {LATER_ID} (u)\n10:31 - Eve prayed for prayer {LATER_ID}\n"
 
 
-def imported(clock: str) -> PrayerTexts:
-    return PrayerTexts(
-        text="Please.", tag="t", is_imported=True, created_at=parse_timestamp(f"June 05 2025 at {clock}")
-    )
+def row(clock: str, *, is_imported: bool, tag: str = "t", day: str = "June 05 2025") -> PrayerTexts:
+    at = parse_timestamp(f"{day} at {clock}")
+    return PrayerTexts(text="Please.", tag=tag, is_imported=is_imported, created_at=at)
 
 
 def behind_copied_tag(
-    entries: str, texts: dict[str, PrayerTexts] | None = None, later_tag: str = "u"
+    entries: str, texts: dict[str, PrayerTexts] | None = None, activity: str = "", users: str = ""
 ) -> list[tuple[str, bool]]:
     """Who did what the monthly file tells, and whether it is tainted."""
     records = read(
         {
             MONTHLY_PATH: entries,
-            PRAYER_PATH: prayer_file("Please.", tag="t"),
-            COPY_PATH: prayer_file("Please.", prayer_id=LATER_ID, tag=later_tag),
+            PRAYER_PATH: prayer_file("Please.", tag="t", activity=activity),
+            COPY_PATH: prayer_file("Please.", prayer_id=LATER_ID, tag="u"),
+            USERS_PATH: f"User Registrations for June 2025\n\n{users}",
         },
-        texts={PRAYER_ID: imported("08:30"), LATER_ID: imported("10:30"), OLD_ID: imported("08:20"), **(texts or {})},
+        texts={
+            PRAYER_ID: row("08:30", is_imported=True),
+            LATER_ID: row("10:30", is_imported=False, tag="u"),
+            OLD_ID: row("08:20", is_imported=False),
+            **(texts or {}),
+        },
     )
     monthly = records.events[records.events["source"] == "monthly_activity"]
+    registered = records.registrations[records.registrations["source"] == "monthly_activity"]
     people = [
         *zip(monthly["line"], monthly["person"], monthly["is_tainted"], strict=True),
-        *records.registrations[["line", "name", "is_tainted"]].itertuples(index=False),
+        *registered[["line", "name", "is_tainted"]].itertuples(index=False),
     ]
     return [(name, bool(is_tainted)) for _, name, is_tainted in sorted(people)]
 
 
 BEFORE = [("Ann", False), ("Ann", False)]
+BEN = "June 05 2025 at {} - Ben prayed this prayer\n"
+CY = "June 05 2025 at 10:01 - Cy joined on invitation from Ann\n"
 
 
-def test_behind_a_tag_that_only_a_copy_confirms_a_later_prayer_shows_that_it_has_ended() -> None:
-    told_behind = behind_copied_tag(ENTRIES + LATER.format(LATER_ID, LATER_ID))
+def test_behind_a_later_prayer_a_tag_that_only_a_copy_confirms_has_ended() -> None:
+    assert behind_copied_tag(ENTRIES + LATER) == [
+        *BEFORE, ("Ben", True), ("Cy", True), ("Dan", False), ("Eve", False)
+    ]  # fmt: skip
 
-    # What follows the later one may belong to its own tag.
-    assert told_behind == [*BEFORE, ("Ben", False), ("Cy", False), ("Dan", False), ("Eve", True)]
+
+@pytest.mark.parametrize(("clock", "is_told"), [("10:00", True), ("09:59", True), ("10:01", False), ("09:58", False)])
+def test_before_that_an_entry_counts_if_another_file_tells_of_it(clock: str, is_told: bool) -> None:
+    told_behind = behind_copied_tag(ENTRIES, activity=BEN.format(clock))
+
+    assert told_behind == [*BEFORE, ("Ben", not is_told), ("Cy", True)]
+    assert behind_copied_tag(ENTRIES, users=CY) == [*BEFORE, ("Ben", True), ("Cy", False)]
 
 
-def test_behind_such_a_tag_nothing_counts_if_the_file_may_have_been_cut_within_it() -> None:
-    assert behind_copied_tag(ENTRIES) == [*BEFORE, ("Ben", True), ("Cy", True)]
+@pytest.mark.parametrize("more", ["10:00", "10:01"])
+def test_no_more_entries_count_than_another_file_tells_of(more: str) -> None:
+    entries = f"{ENTRIES}{more} - Ben prayed for prayer {PRAYER_ID}\n"
+    told_behind = behind_copied_tag(entries, activity=BEN.format("10:00"))
+
+    assert [tainted for name, tainted in told_behind if name == "Ben"] == [more == "10:00", True]
+
+
+def test_lines_that_may_be_forged_themselves_tell_nothing() -> None:
+    unknown = "June 05 2025 at 09:30 - Ann added testimony: It rained\n"
+    told_behind = behind_copied_tag(ENTRIES, activity=unknown + BEN.format("10:00"), users=CY.removesuffix("\n"))
+
+    assert told_behind == [*BEFORE, ("Ben", True), ("Cy", True)]
+
+
+def test_files_that_repeat_each_other_tell_once() -> None:
+    known = PrayerTexts(text="Please.", tag="t", is_imported=True, created_at=parse_timestamp("June 05 2025 at 08:30"))
+    content = prayer_file("Please.", tag="t", activity=BEN.format("10:00"))
+    month = f"{ENTRIES}10:00 - Ben prayed for prayer {PRAYER_ID}\n"
+    events = read({MONTHLY_PATH: month, PRAYER_PATH: content, COPY_PATH: content}, texts={PRAYER_ID: known}).events
+
+    assert events.loc[(events["person"] == "Ben") & (events["path"] == MONTHLY_PATH), "is_tainted"].all()
+
+
+@pytest.mark.parametrize(("author", "is_told"), [("Dan", True), ("Ann", False)])
+def test_a_submission_counts_if_a_header_tells_of_it(author: str, is_told: bool) -> None:
+    entries = ENTRIES + f"08:31 - Dan submitted prayer {'9' * 32}\n"
+    files = {
+        MONTHLY_PATH: entries,
+        PRAYER_PATH: prayer_file("Please.", tag="t"),
+        COPY_PATH: prayer_file("Please.", prayer_id="9" * 32, author=author),
+    }
+    events = read(files, texts={PRAYER_ID: row("08:30", is_imported=True)}).events
+
+    assert events.loc[events["person"] == "Dan", "is_tainted"].tolist() == [not is_told]
 
 
 @pytest.mark.parametrize(
@@ -288,43 +337,46 @@ def test_behind_such_a_tag_nothing_counts_if_the_file_may_have_been_cut_within_i
         pytest.param("f" * 32, id="the database has it at another time"),
         pytest.param("0" * 32, id="the database does not have it"),
         pytest.param("1" * 32, id="the database does not know when"),
+        pytest.param("2" * 32, id="it was imported, and a line of its text may have told the importer"),
     ],
 )
 def test_a_prayer_that_a_tag_can_have_named_does_not_show_that_it_has_ended(prayer_id: str) -> None:
-    others = {"e" * 32: imported("08:30"), "f" * 32: imported("11:00"), "1" * 32: PrayerTexts(text="Please.")}
+    others = {
+        "e" * 32: row("08:30", is_imported=False),
+        "f" * 32: row("11:00", is_imported=False),
+        "1" * 32: PrayerTexts(text="Please."),
+        "2" * 32: row("10:30", is_imported=True),
+    }
     clock = "08:30" if prayer_id == "e" * 32 else "10:30"
-    entries = f"{ENTRIES}{clock} - Dan submitted prayer {prayer_id}\n"
+    entries = f"{ENTRIES}{clock} - Dan submitted prayer {prayer_id}\n10:31 - Eve prayed for prayer {prayer_id}\n"
 
-    assert behind_copied_tag(entries, others) == [*BEFORE, ("Ben", True), ("Cy", True), ("Dan", True)]
+    assert behind_copied_tag(entries, others)[-2:] == [("Dan", True), ("Eve", True)]
 
 
 def test_a_prayer_that_was_told_of_before_does_not_show_that_a_tag_has_ended() -> None:
     """Where the header of a day is missing, the tag seems to be older than it is."""
     title, _, entries = ENTRIES.partition("08:20")
-    later = LATER.format(LATER_ID, LATER_ID)
 
-    told_behind = behind_copied_tag(f"{title}{later.replace(' (u)', '')}08:20{entries}{later}")
-
-    assert [is_tainted for name, is_tainted in told_behind if name in ("Ben", "Cy")] == [True, True]
+    assert behind_copied_tag(f"{title}{LATER}08:20{entries}{LATER}")[-1] == ("Eve", True)
 
 
 def test_a_tag_is_as_young_as_the_row_of_its_prayer() -> None:
-    entries = ENTRIES + LATER.format(LATER_ID, LATER_ID)
+    def behind(clock: str) -> tuple[str, bool]:
+        return behind_copied_tag(ENTRIES + LATER, {PRAYER_ID: row(clock, is_imported=True)})[-1]
 
     # The clock may have been put back by an hour in between.
-    assert behind_copied_tag(entries, {PRAYER_ID: imported("09:30")})[2:4] == [("Ben", True), ("Cy", True)]
-    assert behind_copied_tag(entries, {PRAYER_ID: imported("09:29")})[2:4] == [("Ben", False), ("Cy", False)]
+    assert behind("09:30") == ("Eve", True)
+    assert behind("09:29") == ("Eve", False)
 
 
 def test_a_prayer_of_the_month_before_may_have_been_told_of_there() -> None:
-    def in_may(clock: str) -> PrayerTexts:
-        at = parse_timestamp(f"May 31 2025 at {clock}")
-        return PrayerTexts(text="Please.", tag="t", is_imported=True, created_at=at)
+    may = "May 31 2025"
+    texts = {
+        PRAYER_ID: row("08:30", is_imported=True, day=may),
+        LATER_ID: row("10:30", is_imported=False, tag="u", day=may),
+    }
 
-    entries = (ENTRIES + LATER.format(LATER_ID, LATER_ID)).replace("June 05 2025", "May 31 2025")
-    told_behind = behind_copied_tag(entries, {PRAYER_ID: in_may("08:30"), LATER_ID: in_may("10:30")})
-
-    assert told_behind[2:4] == [("Ben", True), ("Cy", True)]
+    assert behind_copied_tag((ENTRIES + LATER).replace("June 05 2025", may), texts)[-1] == ("Eve", True)
 
 
 def test_a_copy_of_a_row_with_the_time_of_its_import_confirms_no_tag() -> None:
@@ -379,31 +431,43 @@ def test_a_database_that_has_only_marks_has_lost_its_prayers(tmp_path: Path) -> 
         ("10:02 - Fay registered via invitation from (x)\n", False),
         # A line that is no entry taints its neighbours, a tag that nothing confirms all that follows.
         (")\n", True),
-        (f"10:02 - Ann submitted prayer {OLD_ID} (t)\n", True),
+        (f"10:02 - Ann submitted prayer {OLD_ID} (u)\n", True),
     ],
 )
 def test_up_to_the_later_prayer_nothing_counts_if_a_line_may_be_the_tags_end(end: str, is_tainted_behind: bool) -> None:
-    told_behind = behind_copied_tag(ENTRIES + end + LATER.format(LATER_ID, LATER_ID))
+    told_behind = behind_copied_tag(ENTRIES + end + LATER, activity=BEN.format("10:00"), users=CY)
 
     assert told_behind[:4] == [*BEFORE, ("Ben", True), ("Cy", True)]
-    assert told_behind[-2:] == [("Dan", is_tainted_behind), ("Eve", True)]
+    assert told_behind[-2] == ("Dan", is_tainted_behind)
 
 
 @given(
-    st.lists(st.tuples(st.sampled_from(["tag", "submission", "other"]), st.integers(0, 5), st.booleans()), max_size=14)
+    st.lists(
+        st.tuples(st.sampled_from(["tag", "live", "imported", "other"]), st.integers(0, 5), st.booleans()), max_size=14
+    )
 )
 def test_lines_of_tags_are_those_up_to_the_first_later_submission_or_the_end(
     lines: list[tuple[str, int, bool]],
 ) -> None:
     tags = [CopiedTag(place, minute or None) for place, (what, minute, _) in enumerate(lines) if what == "tag"]
-    submissions = [Submission(place, minute) for place, (what, minute, _) in enumerate(lines) if what == "submission"]
+    submissions = [
+        Submission(place, minute, what == "imported")
+        for place, (what, minute, _) in enumerate(lines)
+        if what in ("live", "imported")
+    ]
     closed = [place for place, (_, _, is_closed) in enumerate(lines) if is_closed]
 
-    expected = []
-    for tag in tags:
-        later = [one.place for one in submissions if one.place > tag.place and tag.minute and one.minute > tag.minute]
-        last = min(later, default=len(lines)) - 1
-        inside = range(tag.place + 1, last + 1)
-        if inside and (not later or any(place in closed for place in inside)):
-            expected.append((tag.place + 1, last))
-    assert find_tag_lines(tags, submissions, closed, len(lines)) == expected
+    def last_of(tag: CopiedTag, *, only_live: bool) -> int:
+        later = [
+            one.place
+            for one in submissions
+            if one.place > tag.place and tag.minute and one.minute > tag.minute and not (only_live and one.is_imported)
+        ]
+        return min(later, default=len(lines)) - 1
+
+    ranges = [(tag.place + 1, last_of(tag, only_live=False)) for tag in tags]
+    with_bracket = [(first, last) for first, last in ranges if any(first <= place <= last for place in closed)]
+    assert find_tag_lines(tags, submissions, closed, len(lines)) == with_bracket
+    doubtful = {line for tag in tags for line in range(tag.place + 1, last_of(tag, only_live=True) + 1)}
+    found = [range(first, last + 1) for first, last in find_doubtful_lines(tags, submissions, len(lines))]
+    assert sorted(line for of_range in found for line in of_range) == sorted(doubtful)

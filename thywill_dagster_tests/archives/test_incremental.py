@@ -232,7 +232,7 @@ def test_a_monthly_file_is_read_again_when_the_row_changes_that_showed_where_a_t
         "Activity for June 2025\n\n\nJune 05 2025\n"
         f"08:30 - Ann submitted prayer {PRAYER_ID} (choir)\n"
         f"09:00 - Ben prayed for prayer {PRAYER_ID}\n"
-        f"10:30 - Ann submitted prayer {later}\n"
+        f"10:30 - Ann submitted prayer {later}\n11:00 - Ben prayed for prayer {later}\n"
     )
     imported = PrayerTexts(text="Please.", tag="choir", is_imported=True, created_at=0)
     contexts = [
@@ -241,11 +241,11 @@ def test_a_monthly_file_is_read_again_when_the_row_changes_that_showed_where_a_t
         )
         for at in ("June 05 2025 at 10:30", "June 05 2025 at 12:30")
     ]
-    assert site.read(contexts[0], key="one").events["is_tainted"].tolist() == [False, False, False]
+    assert site.read(contexts[0], key="one").events["is_tainted"].tolist() == [False, True, False, False]
 
     records = site.read(contexts[1], key="two")
 
-    assert records.events["is_tainted"].tolist() == [False, True, True]
+    assert records.events["is_tainted"].tolist() == [False, True, True, True]
     assert_same(records, site.read_anew(contexts[1]))
 
 

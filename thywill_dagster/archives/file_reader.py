@@ -26,7 +26,8 @@ from thywill_dagster.archives.lines import (
     normalise_bytes,
 )
 from thywill_dagster.archives.model import ParsedFile, PrayerTexts, Question, ReadingContext
-from thywill_dagster.archives.monthly_activity import MonthlyEvents, parse_monthly_activity
+from thywill_dagster.archives.monthly_activity import parse_monthly_activity
+from thywill_dagster.archives.monthly_columns import MonthlyEvents
 from thywill_dagster.archives.pipe_file import parse_pipe_file
 from thywill_dagster.archives.prayer_batch import ReadBatch, read_batch
 from thywill_dagster.archives.prayer_file import parse_prayer_file

@@ -509,10 +509,10 @@ def oldest_user(site: SiteView, user_ids: Sequence[str]) -> str:
 def users_files(site: SiteView, user_id: str) -> frozenset[str]:
     """The registration files that have a line of this user; lines from before the row was there may be another's."""
     lines = site.lines_of_user(user_id)
-    if site.came_live[user_id]:
-        since = site.created_minutes[user_id] - ONE_DAY
-        lines = [line for line in lines if line.minute >= since]
-    return find_clear_files(lines)
+    if not site.came_live[user_id]:
+        return find_clear_files(lines)
+    came_at = site.created_minutes[user_id]
+    return find_clear_files([line for line in lines if line.minute >= came_at - ONE_DAY], came_at)
 
 
 def pair_rows(case: Case, site: SiteView) -> tuple[int, list[EventRow], list[Fact]]:

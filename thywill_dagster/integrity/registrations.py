@@ -212,7 +212,7 @@ class RegistrationBook:
         first = lines[0] if lines else None
         minute = first.minute if first else None
         name = first.name if first else ""
-        files = find_clear_files(lines)
+        files = find_clear_files(lines, created_minute)
         path = next((line.path for line in lines if line.source == "users_file" and line.path in files), "")
 
         def answer(inviter: str | None, is_root: bool = False, reason: str = "") -> Origin:
@@ -252,12 +252,17 @@ class RegistrationBook:
         return abs(line.minute - created_minute) <= SAME_DAY_MINUTES
 
 
-def find_clear_files(lines: Sequence[RegistrationLine]) -> frozenset[str]:
+def find_clear_files(lines: Sequence[RegistrationLine], came_at: int | None = None) -> frozenset[str]:
     """The registration files among these lines of a name.
 
-    A line that can be split in several ways may be another's, unless a clear one tells of the same minute.
+    A line that can be split in several ways may be another's, unless a clear one tells of the same minute, or the user
+    came in that minute: there is one file for each month, whosever the line is.
+
+    Args:
+        lines: of the name.
+        came_at: the minute in which the user came, if it is known.
     """
-    clear = {line.minute for line in lines if not line.is_ambiguous}
+    clear = {line.minute for line in lines if not line.is_ambiguous} | ({came_at} if came_at is not None else set())
     near = {minute + other for minute in clear for other in range(-NEAR_MINUTES, NEAR_MINUTES + 1)}
     return frozenset(line.path for line in lines if line.source == "users_file" and line.minute in near)
 

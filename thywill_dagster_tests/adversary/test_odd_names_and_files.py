@@ -115,3 +115,23 @@ class TestTheTemporaryId:
         assert not verdict.wrong, verdict.describe()
         assert "complete_site_archive" in site.cell("prayer", prayer, "text_file_path")
         assert verdict.reason(("prayer", prayer, "text_file_path"))
+
+
+@pytest.mark.parametrize("is_gone", [True, False])
+def test_a_line_that_can_be_split_in_two_ways_shows_the_file_of_who_came_in_its_minute(
+    site: LiveSite, is_gone: bool
+) -> None:
+    """The monthly line is the last one of its day, so that the date behind it may be the end of the inviter's name."""
+    sam = site.go("2025-06-01 09:00:05").register("Sam", site.id_of["Bert"])
+    al = site.go("2025-06-02 09:00:05").register("Al joined on invitation from Sam", sam)
+    prayer = site.go("2025-06-03 09:00:05").submit(al)
+    site.go("2025-06-04 09:00:05").pray(al, prayer)
+    site.register("Later", sam)
+    site.is_healthy()
+    if is_gone:
+        site.delete_user(al)
+    else:
+        site.lose("user", al, None, "text_file_path")
+    verdict = site.repair()
+    assert not verdict.wrong and not verdict.invented, verdict.describe()
+    assert site.cell("user", al, "text_file_path") == "text_archives/users/2025_06_users.txt"

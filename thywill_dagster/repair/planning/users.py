@@ -13,7 +13,7 @@ from thywill_dagster.identity.username_mapping import MISSING, is_missing
 from thywill_dagster.identity.validation import find_unsound_users
 from thywill_dagster.integrity.columns import NO_MINUTE
 from thywill_dagster.integrity.reconciliation import ONE_DAY, LostId
-from thywill_dagster.integrity.registrations import Origin
+from thywill_dagster.integrity.registrations import Origin, find_clear_files
 from thywill_dagster.integrity.relations import shown_key
 from thywill_dagster.integrity.site import SiteView
 from thywill_dagster.repair.actions import Action, CellValue
@@ -107,8 +107,9 @@ def _plan_user(draft: Draft, person: str, ranked: Sequence[Claim], former: Forme
     }
     if token:
         row["invite_token_used"] = shown_key("invitetoken", token)
-    if origin.path:
-        row["text_file_path"] = draft.style + origin.path
+    files = find_clear_files(told, origin.minute)
+    if path := origin.path or (next(iter(files)) if len(files) == 1 else ""):
+        row["text_file_path"] = draft.style + path
     for column in draft.columns["user"]:
         if column.name in row:
             continue

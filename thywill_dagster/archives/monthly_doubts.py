@@ -15,6 +15,9 @@ from thywill_dagster.archives.line_table import LineTable, Mask
 from thywill_dagster.archives.model import ParsedFile, ReadingContext
 from thywill_dagster.archives.monthly_columns import SUBMITTED, MonthlyEvents
 
+Ranges = Sequence[tuple[int, int]]
+"""First and last index of lines."""
+
 ONE_DAY = 1440
 """Minutes."""
 
@@ -98,8 +101,8 @@ class Doubts:
 
     def _find_copied_tags(self, events: MonthlyEvents | None) -> tuple[list[CopiedTag], list[Submission]]:
         """The tags that only a copy confirms, and the entries that may show where they have ended."""
-        copied, confirmed = self.state.copied_tags, self.state.confirmed_tags
-        if not copied and not confirmed:
+        confirmed = self.state.confirmed_tags
+        if not self.state.copied_tags and not confirmed:
             return [], []
         entries = [
             (int(str(row[0])), str(row[2]), int(str(row[4]))) for row in self.parsed.events if row[1] == "submitted"
@@ -113,7 +116,7 @@ class Doubts:
         for _, prayer_id, at in entries:
             times.setdefault(prayer_id, []).append(at)
         # The database may have the row of an import whose time could not be read, which is that of the import.
-        copied |= {
+        copied = self.state.copied_tags | {
             index: prayer_id
             for index, prayer_id in confirmed.items()
             if not all(self.context.texts[prayer_id].are_of(at) for at in times.get(prayer_id, ()))
@@ -126,13 +129,13 @@ class Doubts:
             self.parsed.questions.append(("tag", prayer_id))
             latest[prayer_id] = max(at, latest.get(prayer_id, at))
             texts = self.context.texts.get(prayer_id)
-            created = texts.created_at if texts else None
-            if created is None:
+            if texts is None or texts.created_at is None:
                 continue
+            created = texts.created_at
             latest[prayer_id] = max(created, latest[prayer_id])
             # A tag can name only prayers that were there before it, and those were told of already.
             if len(times[prayer_id]) == 1 and abs(created - at) <= 1 and created >= self.first_day:
-                submissions.append(Submission(number - 1, created, texts is None or texts.is_imported))
+                submissions.append(Submission(number - 1, created, texts.is_imported))
         tags = [
             CopiedTag(index, latest[prayer_id] + _CLOCK_CHANGE if prayer_id in latest else None)
             for index, prayer_id in sorted(copied.items())
@@ -141,25 +144,28 @@ class Doubts:
 
     def _find_tag_lines(self, tags: Sequence[CopiedTag], submissions: Sequence[Submission]) -> Mask:
         """Finds the lines that may belong to a tag that only a copy confirms, and those that may be of another day."""
-        table = self.table
         if not tags:
             return self._find_hidden_lines(self._find_other_dates(()))
-        closed = np.flatnonzero(table.stands_at(table.ends - 1, b")") & (table.ends > table.starts)).tolist()
-        tag_lines = find_tag_lines(tags, submissions, closed, len(table))
-        others = self._find_other_dates(tag_lines)
-        is_hidden = self._find_hidden_lines(others)
-        is_undated = is_hidden | self._find_undated_lines(others)
+        tag_lines, doubtful = self._find_ranges(tags, submissions)
+        others = self._find_other_dates([*tag_lines, *doubtful])
+        is_undated = self._find_hidden_lines(others) | self._find_undated_lines(others)
         if any(is_undated[tag.place] for tag in tags):
-            # A tag may be younger than it seems.
-            tag_lines = find_tag_lines([tag._replace(minute=None) for tag in tags], (), closed, len(table))
-            is_hidden = self._find_hidden_lines(self._find_other_dates(tag_lines))
-        doubtful = find_doubtful_lines(tags, submissions, len(table))
+            # A tag may be younger than it seems, so that no prayer is known to be later.
+            tag_lines, doubtful = self._find_ranges([tag._replace(minute=None) for tag in tags], submissions)
+            others = self._find_other_dates([*tag_lines, *doubtful])
         self.parsed.tag_lines = [
             (first + 1, last + 1, is_doubtful)
             for is_doubtful, ranges in ((False, tag_lines), (True, doubtful))
             for first, last in ranges
         ]
-        return is_hidden
+        return self._find_hidden_lines(others)
+
+    def _find_ranges(self, tags: Sequence[CopiedTag], submissions: Sequence[Submission]) -> tuple[Ranges, Ranges]:
+        """The lines that may belong to such tags, and those of which another file must tell."""
+        table = self.table
+        closed = np.flatnonzero(table.stands_at(table.ends - 1, b")") & (table.ends > table.starts)).tolist()
+        tag_lines = find_tag_lines(tags, submissions, closed, len(table))
+        return tag_lines, find_doubtful_lines(tags, submissions, len(table))
 
     def _taint_neighbours(self, events: MonthlyEvents | None) -> None:
         """Taints the entry before and the entry behind every line that is none, and what a name may have forged."""
@@ -193,7 +199,7 @@ class Doubts:
                 last = day.index + 1 if is_repeated else end_of_day(indices, place, len(self.table))
                 self.parsed.doubts.append((day.invitation, day.index + 2, last))
 
-    def _find_other_dates(self, tag_lines: Sequence[tuple[int, int]]) -> list[Day]:
+    def _find_other_dates(self, tag_lines: Ranges) -> list[Day]:
         """Dates that may be no headers, those on these lines of tags among them, if the file can be of that day."""
         is_of_tag = _lines_within(tag_lines, len(self.table))
         inside = [(day.index, day.midnight) for day in self.state.midnights if is_of_tag[day.index]]
@@ -238,7 +244,7 @@ class Doubts:
         return flags
 
 
-def _lines_within(ranges: Sequence[tuple[int, int]], end: int) -> Mask:
+def _lines_within(ranges: Ranges, end: int) -> Mask:
     """Which lines these ranges hold, each with its first and its last index."""
     edges = np.zeros(end + 1, dtype=np.int64)
     for first, last in ranges:

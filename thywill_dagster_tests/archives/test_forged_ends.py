@@ -389,7 +389,8 @@ def test_a_copy_of_a_row_with_the_time_of_its_import_confirms_no_tag() -> None:
     assert believed(read({MONTHLY_PATH: MONTH}, texts={PRAYER_ID: row})) == {"Ann"}
 
 
-def test_a_tag_whose_own_day_has_no_header_is_younger_than_it_seems() -> None:
+@pytest.mark.parametrize("bracket", ["end)\n", ""], ids=["with its bracket", "cut before its bracket"])
+def test_a_tag_whose_own_day_has_no_header_is_younger_than_it_seems(bracket: str) -> None:
     """A prayer of the 7th, of which the file has lost the entry, may be older than a tag that stands under the 6th."""
     clock = "June 07 2025 at 10:30"
     first, hidden = "a" * 32, "June 10 2025"
@@ -401,10 +402,27 @@ def test_a_tag_whose_own_day_has_no_header_is_younger_than_it_seems() -> None:
     month = (
         f"Activity for June 2025\n\n\nJune 05 2025\n08:20 - Ann submitted prayer {first} (t\n{hidden}\nx)\n"
         f"\nJune 06 2025\n08:30 - Ann submitted prayer {PRAYER_ID} (t)\n{FORGED_MONTHLY_LINES[0]}\n"
-        f"\nJune 07 2025\n10:30 - Dan submitted prayer {LATER_ID}\nend)\n"
+        f"\nJune 07 2025\n10:30 - Dan submitted prayer {LATER_ID}\n"
+        f"\nJune 11 2025\n{FORGED_MONTHLY_LINES[0]}\n{bracket}"
     )
 
     assert believed(read({MONTHLY_PATH: month, PRAYER_PATH: prayer_file("Please.", tag="t")}, texts=texts)) == {"Ann"}
+
+
+@pytest.mark.parametrize(("hidden", "is_tainted"), [("\nJune 11 2025\n", True), ("", False)])
+def test_a_date_in_a_tag_that_lost_its_bracket_hides_that_day_as_well(hidden: str, is_tainted: bool) -> None:
+    """No header is written for a day whose date the file holds already, also behind the prayer that ends the tag."""
+    month = (
+        f"Activity for June 2025\n\n\nJune 06 2025\n08:30 - Ann submitted prayer {PRAYER_ID} (t)\n{hidden}"
+        f"\nJune 07 2025\n10:30 - Dan submitted prayer {LATER_ID}\n11:00 - Ben prayed for prayer {LATER_ID}\n"
+    )
+    texts = {
+        PRAYER_ID: row("08:30", is_imported=True, day="June 06 2025"),
+        LATER_ID: row("10:30", is_imported=False, day="June 07 2025"),
+    }
+    events = read({MONTHLY_PATH: month, PRAYER_PATH: prayer_file("Please.", tag="t")}, texts=texts).events
+
+    assert events.loc[events["person"] == "Ben", "is_tainted"].tolist() == [is_tainted]
 
 
 def test_where_all_prayers_are_lost_a_header_may_be_a_copy_as_well() -> None:

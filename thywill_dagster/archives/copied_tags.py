@@ -35,7 +35,7 @@ class Submission(NamedTuple):
 
     place: int
     minute: int
-    is_imported: bool = False
+    is_imported: bool
 
 
 class CopiedTag(NamedTuple):
@@ -133,7 +133,8 @@ def taint_tag_lines(
     sure = line_ranges(tag_lines.filter(pc.invert(tag_lines["is_doubtful"])))
     events, registrations = taint_lines(events, sure), taint_lines(registrations, sure)
     doubtful = line_ranges(tag_lines.filter(tag_lines["is_doubtful"]))
+    asked = find_lines(events, doubtful)
     return (
-        taint_rows(events, find_lines(events, doubtful) & ~find_told_events(events, prayers)),
+        taint_rows(events, asked & ~find_told_events(events, prayers, asked)),
         taint_rows(registrations, find_lines(registrations, doubtful) & ~find_told_registrations(registrations)),
     )

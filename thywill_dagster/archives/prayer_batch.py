@@ -27,6 +27,7 @@ from thywill_dagster.archives.prayer_file import (
 )
 from thywill_dagster.archives.tables import EVENT_KINDS, PRAYERS, as_table, as_words, events_table, hex_texts
 from thywill_dagster.archives.timestamp_columns import read_timestamps
+from thywill_dagster.archives.timestamps import CLOCK_PATTERN
 
 ID_LENGTH = 32
 """Of the ids that the application makes; a file with any other id is read on its own."""
@@ -36,7 +37,7 @@ _PROJECT, _AUDIENCE = b"Project: ", b"Audience: "
 _MARKER = b"\n\nActivity:\n"
 _GENERATED = b"\n\nGenerated Prayer:\n"
 _SEPARATOR = b" - "
-_OTHER_PHRASES = r"(^| )(added testimony:|set|removed)( |$)|[0-9]{2}:[0-9]{2} - "
+_OTHER_PHRASES = rf"(^| )(added testimony:|set|removed)( |$)|{CLOCK_PATTERN} - "
 """In what stands between the separator and an action, of which either gives one space to the phrase; or a time."""
 _LINES_OF_NAME = 9
 """That a name may have behind an empty line, if it imitates a submission before that."""

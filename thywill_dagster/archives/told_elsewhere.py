@@ -20,16 +20,23 @@ Numbers = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
 
-def find_told_events(events: pa.Table, prayers: pa.Table) -> Mask:
-    """Which entries of monthly files a line of a prayer file tells of as well, or its header if it is a submission.
+def find_told_events(events: pa.Table, prayers: pa.Table, asked: Mask) -> Mask:
+    """Which of these entries of monthly files a line of a prayer file tells of as well, or its header of a submission.
 
     That is a line of the same kind, prayer and person, of the minute or the one before, that is not tainted. No more
     entries are told of than one file has such lines: the files of a prayer repeat each other.
+
+    Args:
+        events: table of events.
+        prayers: table of prayer files.
+        asked: for which of the events it is to be found out.
     """
-    sources = events["source"].to_numpy()
+    sources, of_prayer = events["source"].to_numpy(), events["prayer_id"].chunk(0)
     is_monthly = sources == SOURCES.index("monthly_activity")
     is_witness = (sources == SOURCES.index("prayer_file")) & ~np.array(events["is_tainted"])
-    rows = np.flatnonzero(is_monthly | is_witness)
+    is_concerned = np.zeros(len(of_prayer.dictionary), dtype=bool)
+    is_concerned[of_prayer.indices.to_numpy()[asked]] = True
+    rows = np.flatnonzero((is_monthly | is_witness) & is_concerned[of_prayer.indices.to_numpy()])
     slots = _slots(events, rows)
     of_month = slots[is_monthly[rows]]
     in_file = _most_in_one_file(slots[is_witness[rows]], events["file"].to_numpy()[rows][is_witness[rows]])
@@ -39,9 +46,10 @@ def find_told_events(events: pa.Table, prayers: pa.Table) -> Mask:
     in_both = times + _look_up((told, times), before) <= _look_up(in_file, told) + _look_up(in_file, before)
     is_told = np.zeros(len(events), dtype=bool)
     is_told[rows[is_monthly[rows]]] = (in_minute | in_both)[np.searchsorted(told, of_month)]
-    submitted = np.flatnonzero(is_monthly & (events["kind"].to_numpy() == EVENT_KINDS.index("submitted")))
+    is_submission = events["kind"].to_numpy() == EVENT_KINDS.index("submitted")
+    submitted = np.flatnonzero(asked & is_monthly & is_submission)
     is_told[submitted] = _have_header(events.take(pa.array(submitted)), prayers)
-    return is_told
+    return is_told & asked
 
 
 def _have_header(submissions: pa.Table, prayers: pa.Table) -> list[bool]:

@@ -82,7 +82,7 @@ class EventMatcher:
         lowest, highest = (int(known.min()), int(known.max())) if len(known) else (0, 0)
         self._came_twice = find_doubled_hours(site.zone, lowest, highest)
         marks = groups[MARKS.name]
-        files = site.records.events["path"].cat.codes.to_numpy().astype(np.int64)[marks.lines.position]
+        files = site.records.events["path"].cat.codes.to_numpy()[marks.lines.position].astype(np.int64)
         self._losses = find_losses(marks.prayers, marks.persons, marks.times, ~marks.is_lost, marks.lines, files)
         self._twins = {
             name: [groups[other] for pair in TWIN_GROUPS for other in pair if name in pair and other != name]

@@ -179,8 +179,8 @@ def test_another_context_is_looked_at_even_without_a_key(site: Site) -> None:
     assert_same(site.read(context), site.read_anew(context))
 
 
-def test_a_monthly_file_is_read_again_when_the_header_that_confirms_its_tag_changed(tmp_path: Path) -> None:
-    site = Site(tmp_path)
+def write_tagged_prayer(site: Site, behind: str = "") -> None:
+    """Leaves nothing but a prayer with a tag, its monthly file, and what that goes on with."""
     shutil.rmtree(site.archives)
     (site.archives / "activity").mkdir(parents=True)
     (site.archives / PRAYER_PATH).parent.mkdir(parents=True)
@@ -188,8 +188,13 @@ def test_a_monthly_file_is_read_again_when_the_header_that_confirms_its_tag_chan
     (site.archives / MONTHLY_PATH).write_text(
         "Activity for June 2025\n\n\nJune 05 2025\n"
         f"08:30 - Ann submitted prayer {PRAYER_ID} (choir)\n"
-        f"09:00 - Ben prayed for prayer {PRAYER_ID}\n"
+        f"09:00 - Ben prayed for prayer {PRAYER_ID}\n{behind}"
     )
+
+
+def test_a_monthly_file_is_read_again_when_the_header_that_confirms_its_tag_changed(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    write_tagged_prayer(site)
     assert not site.read().events["is_tainted"].any()
 
     (site.archives / PRAYER_PATH).write_bytes(prayer_file("Please.", tag="other"))
@@ -203,13 +208,8 @@ def test_a_monthly_file_is_read_again_when_the_row_that_confirms_its_tag_turns_o
     tmp_path: Path,
 ) -> None:
     site = Site(tmp_path)
-    shutil.rmtree(site.archives)
-    (site.archives / "activity").mkdir(parents=True)
-    (site.archives / MONTHLY_PATH).write_text(
-        "Activity for June 2025\n\n\nJune 05 2025\n"
-        f"08:30 - Ann submitted prayer {PRAYER_ID} (choir)\n"
-        f"09:00 - Ben prayed for prayer {PRAYER_ID}\n"
-    )
+    write_tagged_prayer(site)
+    (site.archives / PRAYER_PATH).unlink()
     contexts = [
         ReadingContext(texts={PRAYER_ID: PrayerTexts(text="Please.", tag="choir", is_imported=is_imported)})
         for is_imported in (False, True)
@@ -224,16 +224,7 @@ def test_a_monthly_file_is_read_again_when_the_row_that_confirms_its_tag_turns_o
 
 def test_a_monthly_file_is_read_again_when_the_row_changes_that_showed_where_a_tag_has_ended(tmp_path: Path) -> None:
     site, later = Site(tmp_path), "b" * 32
-    shutil.rmtree(site.archives)
-    (site.archives / "activity").mkdir(parents=True)
-    (site.archives / PRAYER_PATH).parent.mkdir(parents=True)
-    (site.archives / PRAYER_PATH).write_bytes(prayer_file("Please.", tag="choir"))
-    (site.archives / MONTHLY_PATH).write_text(
-        "Activity for June 2025\n\n\nJune 05 2025\n"
-        f"08:30 - Ann submitted prayer {PRAYER_ID} (choir)\n"
-        f"09:00 - Ben prayed for prayer {PRAYER_ID}\n"
-        f"10:30 - Ann submitted prayer {later}\n11:00 - Ben prayed for prayer {later}\n"
-    )
+    write_tagged_prayer(site, f"10:30 - Ann submitted prayer {later}\n11:00 - Ben prayed for prayer {later}\n")
     imported = PrayerTexts(text="Please.", tag="choir", is_imported=True, created_at=0)
     contexts = [
         ReadingContext(
@@ -251,15 +242,7 @@ def test_a_monthly_file_is_read_again_when_the_row_changes_that_showed_where_a_t
 
 def test_a_header_is_read_again_when_it_turns_out_that_there_were_rows(tmp_path: Path) -> None:
     site = Site(tmp_path)
-    shutil.rmtree(site.archives)
-    (site.archives / "activity").mkdir(parents=True)
-    (site.archives / PRAYER_PATH).parent.mkdir(parents=True)
-    (site.archives / PRAYER_PATH).write_bytes(prayer_file("Please.", tag="choir"))
-    (site.archives / MONTHLY_PATH).write_text(
-        "Activity for June 2025\n\n\nJune 05 2025\n"
-        f"08:30 - Ann submitted prayer {PRAYER_ID} (choir)\n"
-        f"09:00 - Ben prayed for prayer {PRAYER_ID}\n"
-    )
+    write_tagged_prayer(site)
     assert not site.read(ReadingContext(), key="one").events["is_tainted"].any()
 
     for number, context in enumerate(
